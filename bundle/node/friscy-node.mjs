@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+// @ts-check
+// Runs an app in Node: `node friscy-node.mjs APP.wasm`. Standard input, output
+// and error are the guest's; its exit code is this process's. A terminal is put
+// into raw mode, so that the guest's own terminal does the editing.
+
+import { readFile } from "node:fs/promises";
+
+import { AppError, explain, Machine, manifest } from "../web/host.js";
+
+/** Of Log lines: what a user should know. */
+const WARNING = 1;
+const SIGNALS = /** @type {const} */ ({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 });
+
+/** @param {string} path */
+async function run(path) {
+  const { stdin, stdout, stderr } = process;
+  const bytes = await readFile(path);
+  if (bytes.readUInt32LE(0) !== 0x6d736100) throw new AppError("not-an-app", "This is not a WebAssembly file.");
+  const module = await WebAssembly.compile(bytes);
+  const { tty } = manifest(module).entry;
+  const machine = await Machine.open(module, {
+    write: (fd, bytes) =>
+      new Promise((resolve, reject) => {
+        (fd === 2 ? stderr : stdout).write(bytes, (error) => (error ? reject(error) : resolve()));
+      }),
+    log: (level, text) => {
+      if (level !== WARNING || process.env.FRISCY_VERBOSE) stderr.write(`${text}\n`);
+    },
+  });
+  // Who reads our output may go away: the guest's write fails, as it should.
+  stdout.on("error", () => {});
+  stderr.on("error", () => {});
+  for (const [name, number] of Object.entries(SIGNALS)) process.on(name, () => machine.signal(number));
+  const raw = tty && stdin.isTTY;
+  if (raw) stdin.setRawMode(true);
+  const resize = () => machine.resize(stdout.rows ?? 0, stdout.columns ?? 0);
+  if (tty && stdout.isTTY) {
+    stdout.on("resize", resize);
+    resize();
+  }
+  stdin.on("data", (bytes) => machine.input(bytes));
+  stdin.on("end", () => machine.endInput());
+  stdin.on("error", () => machine.endInput());
+  try {
+    return await machine.run();
+  } finally {
+    if (raw) stdin.setRawMode(false);
+  }
+}
+
+const [path, ...rest] = process.argv.slice(2);
+if (!path || rest.length > 0) {
+  console.error("usage: node friscy-node.mjs APP.wasm");
+  process.exit(2);
+}
+try {
+  process.exit(await run(path));
+} catch (error) {
+  const known = error instanceof Error && "code" in error ? error.message : explain(error).message;
+  console.error(`${path}: ${known}`);
+  process.exit(1);
+}

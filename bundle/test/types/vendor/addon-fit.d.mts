@@ -1,0 +1,2 @@
+// As xterm.d.mts.
+export * from "@xterm/addon-fit";

@@ -1,0 +1,2 @@
+// The page loads xterm from vendor/, where vendor.rs puts it.
+export * from "@xterm/xterm";

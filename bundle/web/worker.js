@@ -1,0 +1,160 @@
+// @ts-check
+// The machine's thread: downloads and compiles the app, runs it with host.js,
+// and speaks to the page in messages (typed below). One worker is one machine.
+
+import { AppError, explain, Machine, manifest } from "./host.js";
+
+/**
+ * @typedef {{ type: "open", app: string, size?: number } | { type: "open", module: WebAssembly.Module }
+ *   | { type: "resize", rows: number, cols: number } | { type: "input", bytes: Uint8Array }
+ *   | { type: "end" } | { type: "signal", number: number } | { type: "ack", bytes: number }} ToWorker
+ * @typedef {{ type: "progress", loaded: number, total: number | undefined }
+ *   | { type: "ready", module: WebAssembly.Module, manifest: import("./host.js").Manifest }
+ *   | { type: "output", bytes: Uint8Array } | { type: "log", level: number, text: string }
+ *   | { type: "exit", code: number, retired: bigint, memoryBytes: number }
+ *   | { type: "error", kind: import("./host.js").Kind, message: string }} FromWorker
+ */
+
+/** Output that the page has not drawn yet; above this the guest's writes wait. */
+const UNDRAWN_MAX = 512 << 10;
+
+const scope = /** @type {any} */ (globalThis);
+/** @param {FromWorker} message @param {Transferable[]} [transfer] */
+const send = (message, transfer = []) => scope.postMessage(message, transfer);
+
+/** @type {Machine | undefined} */
+let machine;
+let undrawn = 0;
+/** Writes that wait for the page. @type {(() => void)[]} */
+let held = [];
+/** Terminal size and keys that came before the machine was there. @type {ToWorker[]} */
+let early = [];
+/** @type {() => void} */
+let sized = () => {};
+/** The guest's first look at its terminal must find its size. */
+const size = /** @type {Promise<void>} */ (new Promise((resolve) => (sized = resolve)));
+
+/** @type {import("./host.js").Host} */
+const host = {
+  write(_fd, bytes) {
+    undrawn += bytes.length;
+    send({ type: "output", bytes }, [bytes.buffer]);
+    if (undrawn > UNDRAWN_MAX) return new Promise((resolve) => held.push(resolve));
+  },
+  log: (level, text) => send({ type: "log", level, text }),
+};
+
+/**
+ * Downloads and compiles at the same time. The response that compiles is the
+ * network's own, so that the browser can keep the compiled code; a clone of it
+ * is counted for the progress bar.
+ * @param {string} url @param {number | undefined} expected its size, when the page knows
+ */
+async function load(url, expected) {
+  /** @type {Response} */
+  let response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new AppError("fetch", `The file ${name(url)} could not be downloaded: ${String(error)}`, error);
+  }
+  if (!response.ok) {
+    throw new AppError("fetch", `The server answered ${response.status} for ${name(url)}.`);
+  }
+  const encoded = response.headers.has("content-encoding");
+  const length = encoded ? 0 : Number(response.headers.get("content-length"));
+  const counted = count(response.clone(), length || expected);
+  const streaming = /^application\/wasm\b/i.test(response.headers.get("content-type") ?? "");
+  try {
+    // A server that does not know the type costs only the overlap of download and compilation.
+    return await (streaming ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then(compile));
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError || error instanceof AppError) throw error;
+    throw new AppError("fetch", `The download of ${name(url)} broke off: ${String(error)}`, error);
+  } finally {
+    counted.stop();
+  }
+}
+
+/** @param {ArrayBuffer} bytes */
+function compile(bytes) {
+  const magic = new Uint8Array(bytes, 0, Math.min(4, bytes.byteLength));
+  if (String.fromCharCode(...magic) !== "\0asm") {
+    throw new AppError("not-an-app", "The server sent something that is not WebAssembly.");
+  }
+  return WebAssembly.compile(bytes);
+}
+
+/** The last part of a URL. @param {string} url */
+function name(url) {
+  return decodeURIComponent(new URL(url, scope.location.href).pathname.split("/").pop() || url);
+}
+
+/** Tells the page how far the download is. @param {Response} response @param {number | undefined} total */
+function count(response, total) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+  let loaded = 0;
+  let told = 0;
+  const read = async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      loaded += value.length;
+      const now = performance.now();
+      if (now - told > 50) {
+        told = now;
+        send({ type: "progress", loaded, total });
+      }
+    }
+  };
+  // Its failure is that of the response itself, which is told there.
+  read().catch(() => {});
+  return { stop: () => void reader.cancel().catch(() => {}) };
+}
+
+/** @param {Extract<ToWorker, { type: "open" }>} message */
+async function open(message) {
+  if (typeof WebAssembly !== "object" || !WebAssembly.compileStreaming) {
+    throw new AppError("unsupported", "This browser has no WebAssembly, or has it switched off.");
+  }
+  const module = "module" in message ? message.module : await load(message.app, message.size);
+  send({ type: "ready", module, manifest: manifest(module) });
+  const opened = await Machine.open(module, host);
+  await size;
+  machine = opened;
+  early.splice(0).forEach(deliver);
+  const code = await machine.run();
+  send({ type: "exit", code, retired: machine.retired, memoryBytes: machine.memoryBytes });
+}
+
+/** @param {ToWorker} message */
+function deliver(message) {
+  if (message.type === "ack") {
+    undrawn -= message.bytes;
+    if (undrawn <= UNDRAWN_MAX / 2) held.splice(0).forEach((go) => go());
+    return;
+  }
+  if (message.type === "resize") sized();
+  if (!machine) {
+    early.push(message);
+    return;
+  }
+  switch (message.type) {
+    case "resize":
+      return machine.resize(message.rows, message.cols);
+    case "input":
+      return machine.input(message.bytes);
+    case "end":
+      return machine.endInput();
+    case "signal":
+      return machine.signal(message.number);
+  }
+}
+
+scope.onmessage = (/** @type {MessageEvent<ToWorker>} */ { data }) => {
+  if (data.type !== "open") return deliver(data);
+  open(data).catch((error) => {
+    const { kind, message } = explain(error);
+    send({ type: "error", kind, message });
+  });
+};

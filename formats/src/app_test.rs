@@ -1,0 +1,107 @@
+//! Sealing and opening, and every way in which a file can be wrong.
+
+use super::*;
+
+/// A type section, a code-less module with a custom section of its own.
+fn module() -> Vec<u8> {
+    let mut module = HEADER.to_vec();
+    module.extend([1, 4, 1, 0x60, 0, 0]);
+    module.extend(custom_section("other", b"kept").unwrap());
+    module
+}
+
+fn manifest() -> Manifest {
+    let mut manifest =
+        Manifest { format: FORMAT, engine: "9.9.9".into(), freeze: "entry".into(), ..Manifest::default() };
+    manifest.entry.argv = vec!["/bin/sh".into(), "-c".into(), "grüße".into()];
+    manifest.ports = vec!["80/tcp".into()];
+    manifest
+}
+
+fn sealed() -> Vec<u8> {
+    seal(&module(), &manifest(), Vec::new()).unwrap()
+}
+
+fn says(bytes: &[u8]) -> String {
+    match open(bytes).and_then(|app| app.verify()) {
+        Ok(()) => "fine".into(),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[test]
+fn what_is_sealed_opens() {
+    let bytes = sealed();
+    let app = open(&bytes).unwrap();
+    app.verify().unwrap();
+    assert_eq!(app.manifest, manifest());
+    let names: Vec<_> =
+        sections(&bytes).unwrap().map(|s| s.unwrap().name.unwrap_or("-").to_owned()).collect();
+    assert_eq!(names, [MANIFEST_SECTION, "-", "other", SEAL_SECTION]);
+    assert_eq!(seal(&bytes, &manifest(), Vec::new()).unwrap(), bytes, "sealing again changes nothing");
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let bytes = sealed();
+    for len in 0..bytes.len() {
+        let error = says(&bytes[..len]);
+        let expected = match len {
+            0 => "not a WebAssembly file",
+            // Cut after the header, nothing says whose it was.
+            8 => "not a friscy app",
+            _ => "the file is truncated",
+        };
+        assert!(error.starts_with(expected), "{len}: {error}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let mut bytes = sealed();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            assert_ne!(says(&bytes), "fine", "byte {at}");
+            bytes[at] ^= 1 << bit;
+        }
+    }
+}
+
+#[test]
+fn other_files_are_named() {
+    assert!(says(b"#!/bin/sh").starts_with("not a WebAssembly file"));
+    assert!(says(&module()).starts_with("not a friscy app"));
+    assert!(says(b"\0asm\x0d\0\x01\0").contains("no core module"));
+    let mut longer = sealed();
+    longer.extend(custom_section("name", b"").unwrap());
+    assert!(says(&longer).contains("something follows the seal"));
+}
+
+#[test]
+fn another_version_is_named_whatever_else_its_manifest_has() {
+    let mut app = HEADER.to_vec();
+    app.extend(
+        custom_section(MANIFEST_SECTION, br#"{"format": 7, "engine": "3.0.0", "freeze": {"new": []}}"#)
+            .unwrap(),
+    );
+    let error = says(&app);
+    assert!(error.starts_with("made by friscy-snap 3.0.0 (format 7), this is "), "{error}");
+}
+
+#[test]
+fn hostile_lengths_end_the_walk() {
+    for section in [
+        &b"\x00\xff\xff\xff\xff\x7f"[..],
+        b"\x00\xff\xff\xff\xff\xff\x01",
+        b"\x00\x02\x05a",
+        b"\x00\x00",
+        b"\x7f\x00",
+        b"\x00\x80",
+    ] {
+        let mut bytes = HEADER.to_vec();
+        bytes.extend(section);
+        let all: Vec<_> = sections(&bytes).unwrap().collect();
+        assert!(all.len() == 1 && all[0].is_err(), "{section:?}");
+    }
+}

@@ -1,0 +1,113 @@
+//! The exports: what a host (packer, `run`, page) calls.
+//!
+//! Order at pack time: `friscy_alloc`, `friscy_mount`, `friscy_chunk_slot`,
+//! `friscy_boot`, `friscy_resume` until [`Status::Frozen`], and then Wizer calls
+//! `wizer-initialize` and takes the snapshot. On opening: `friscy_thaw`, then
+//! `friscy_resume` for ever; or `_start`, which does both by itself.
+//!
+//! An error is 0, or the address of `{ len: u32, utf8: [u8; len] }`, which is never freed.
+//!
+//! [`Status::Frozen`]: friscy_formats::ring::Status::Frozen
+
+use friscy_formats::boot::Boot;
+use friscy_formats::ring::Header;
+
+use crate::{alloc, command, state};
+
+/// Guest instructions per call of the interpreter: V8 replaces code only when it is entered anew.
+pub(crate) const BUDGET: u64 = 2_000_000;
+
+fn error(result: Result<(), String>) -> *const u8 {
+    let Err(message) = result else {
+        return std::ptr::null();
+    };
+    let mut answer = Vec::with_capacity(4 + message.len());
+    answer.extend_from_slice(&u32::try_from(message.len()).unwrap_or(0).to_le_bytes());
+    answer.extend_from_slice(message.as_bytes());
+    answer.leak().as_ptr()
+}
+
+/// Memory for the host to write into, 16-byte aligned; 0 when there is none.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_alloc(len: usize) -> *mut u8 {
+    alloc::raw(len)
+}
+
+/// Give back what `friscy_alloc(len)` gave.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_free(ptr: *mut u8, len: usize) {
+    // SAFETY: the host's promise; it can write all of this memory anyway.
+    unsafe { alloc::free(ptr, len) }
+}
+
+/// Take the VFS archive at `ptr` for the root file system. It must stay where it is.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_mount(ptr: *const u8, len: usize) -> *const u8 {
+    // SAFETY: the host allocated these bytes here, filled them in and leaves them alone from now on.
+    let archive = unsafe { std::slice::from_raw_parts(ptr, len) };
+    error(state::with(|engine| engine.mount(archive)))
+}
+
+/// Start the program that the [`Boot`] archive at `ptr` describes.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_boot(ptr: *const u8, len: usize) -> *const u8 {
+    // SAFETY: the host allocated these bytes here and filled them in; they are only read during this call.
+    let bytes = unsafe { std::slice::from_raw_parts(ptr, len) };
+    let boot = Boot::from_bytes(bytes).ok_or_else(|| "the boot description is damaged".to_string());
+    error(boot.and_then(|boot| state::with(|engine| engine.boot(boot))))
+}
+
+/// The ring's [`Header`].
+#[unsafe(no_mangle)]
+extern "C" fn friscy_ring() -> *mut Header {
+    state::with(|engine| engine.ring())
+}
+
+/// Run for about `budget` guest instructions (0 or less: the engine's own idea of a slice). A [`Status`].
+///
+/// [`Status`]: friscy_formats::ring::Status
+#[unsafe(no_mangle)]
+extern "C" fn friscy_resume(budget: i64) -> u32 {
+    let budget = u64::try_from(budget).ok().filter(|&budget| budget > 0).unwrap_or(BUDGET);
+    state::with(|engine| engine.resume(budget)) as u32
+}
+
+/// Chunks come from this table slot after the freeze; `u32::MAX`: through the ring.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_chunk_slot(slot: u32) {
+    state::with(|engine| engine.chunk_slot(slot));
+}
+
+/// First call after opening: clocks, entropy and terminal size are those of this moment.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_thaw() {
+    state::with(|engine| engine.thaw());
+}
+
+/// Last call before the snapshot.
+#[unsafe(export_name = "wizer-initialize")]
+extern "C" fn wizer_initialize() {
+    state::with(|engine| engine.freeze());
+    alloc::freeze();
+    wipe_stack();
+}
+
+/// Zero the shadow stack below this frame: what is there is dead, and would be in the snapshot.
+#[inline(never)]
+fn wipe_stack() {
+    /// LLVM's red zone on wasm is 128 bytes; leave more than that.
+    const MARGIN: usize = 256;
+    let here = 0u8;
+    let end = (std::hint::black_box(&raw const here) as usize).saturating_sub(MARGIN);
+    for address in (16..end & !7).step_by(8) {
+        // SAFETY: with --stack-first the stack is `0..initial stack pointer` and grows down; nothing below the
+        // current frame and its red zone is in use. Address 0 is left out because Rust has no objects there.
+        unsafe { std::ptr::with_exposed_provenance_mut::<u64>(address).write_volatile(0) };
+    }
+}
+
+/// The WASI command.
+#[unsafe(no_mangle)]
+extern "C" fn _start() {
+    command::main()
+}

@@ -1,0 +1,160 @@
+//! The chunk store's reading side: file contents of the image, decoded on demand.
+//!
+//! A chunk comes from the Wasm file's own segment at once, or through the ring:
+//! then a read fails with `Errno::PENDING`, the chunk is on the list of
+//! [`Chunks::take_requests`], and [`Chunks::arrived`] wakes whoever waits.
+//! Decoded chunks are kept in a bounded cache, least recently used out first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use friscy_formats::chunk::{Chunk, decode};
+use friscy_formats::vfs::ArchivedVfs;
+
+use crate::abi::Errno;
+use crate::kernel::wait::WaitQueue;
+use crate::platform::Platform;
+
+/// Raw bytes that the cache may hold.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Reader of one archive's chunks.
+pub struct Chunks {
+    archive: &'static ArchivedVfs,
+    platform: Rc<dyn Platform>,
+    cache: RefCell<Cache>,
+    fetches: RefCell<Fetches>,
+    queue: WaitQueue,
+    decoded: Cell<u64>,
+}
+
+#[derive(Default)]
+struct Cache {
+    chunks: BTreeMap<u32, (u64, Rc<[u8]>)>,
+    by_use: BTreeMap<u64, u32>,
+    clock: u64,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Fetches {
+    /// Asked for, not yet given to the host.
+    wanted: BTreeSet<u32>,
+    /// On their way.
+    flying: BTreeSet<u32>,
+    /// Came back damaged or not at all: the next read is told so, once.
+    failed: BTreeSet<u32>,
+}
+
+impl Chunks {
+    /// A reader for `archive`; requests that the segment cannot serve wake `queue` when they are answered.
+    pub fn new(archive: &'static ArchivedVfs, platform: Rc<dyn Platform>, queue: WaitQueue) -> Rc<Chunks> {
+        Rc::new(Chunks {
+            archive,
+            platform,
+            cache: RefCell::default(),
+            fetches: RefCell::default(),
+            queue,
+            decoded: Cell::new(0),
+        })
+    }
+
+    /// Raw bytes of chunk `index`. PENDING when it must be fetched, EIO when it is damaged.
+    pub fn get(&self, index: u32) -> Result<Rc<[u8]>, Errno> {
+        if let Some(bytes) = self.cache.borrow_mut().get(index) {
+            return Ok(bytes);
+        }
+        let chunk = self.archive.chunk(index).ok_or(Errno::EIO)?;
+        if self.fetches.borrow_mut().failed.remove(&index) {
+            return Err(Errno::EIO);
+        }
+        let mut stored = Vec::new();
+        stored.try_reserve_exact(chunk.stored_len as usize).map_err(|_| Errno::ENOMEM)?;
+        stored.resize(chunk.stored_len as usize, 0);
+        if !self.platform.chunk_segment(chunk.offset, &mut stored) {
+            self.want(index);
+            return Err(Errno::PENDING);
+        }
+        // The segment is part of the file, whose digest the host can check; chunks from outside are verified.
+        let raw = decode(chunk.encoding, &stored, chunk.raw_len).map_err(|_| Errno::EIO)?;
+        Ok(self.keep(index, raw))
+    }
+
+    /// Chunk `index`, which must be fetched, will be needed: ask for it unless it is here or on its way.
+    pub fn want(&self, index: u32) {
+        let mut fetches = self.fetches.borrow_mut();
+        let here = self.cache.borrow().chunks.contains_key(&index);
+        if !here && !fetches.flying.contains(&index) && !fetches.failed.contains(&index) {
+            fetches.wanted.insert(index);
+        }
+    }
+
+    fn keep(&self, index: u32, raw: Vec<u8>) -> Rc<[u8]> {
+        self.decoded.set(self.decoded.get() + 1);
+        let bytes: Rc<[u8]> = raw.into();
+        self.cache.borrow_mut().put(index, Rc::clone(&bytes));
+        bytes
+    }
+
+    /// Chunks to fetch through the ring: number and row. Each is given out once.
+    pub fn take_requests(&self) -> Vec<(u32, Chunk)> {
+        let mut fetches = self.fetches.borrow_mut();
+        let wanted = std::mem::take(&mut fetches.wanted);
+        fetches.flying.extend(&wanted);
+        wanted.into_iter().filter_map(|index| Some((index, self.archive.chunk(index)?))).collect()
+    }
+
+    /// The host's answer for chunk `index`: its stored bytes, or none when it could not be had.
+    pub fn arrived(&self, index: u32, stored: Option<&[u8]>) {
+        self.fetches.borrow_mut().flying.remove(&index);
+        let raw = stored.zip(self.archive.chunk(index)).and_then(|(stored, chunk)| chunk.open(stored).ok());
+        match raw {
+            Some(raw) => {
+                self.keep(index, raw);
+            }
+            None => {
+                self.fetches.borrow_mut().failed.insert(index);
+            }
+        }
+        self.queue.wake_all();
+    }
+
+    /// Chunks decoded since the start.
+    pub fn decoded(&self) -> u64 {
+        self.decoded.get()
+    }
+
+    /// Forget decoded chunks, and fetches that a freeze cuts off (they are asked for again).
+    pub fn drop_cache(&self) {
+        self.cache.take();
+        self.fetches.take();
+    }
+}
+
+impl Cache {
+    fn get(&mut self, index: u32) -> Option<Rc<[u8]>> {
+        let (used, bytes) = self.chunks.get_mut(&index)?;
+        self.clock += 1;
+        self.by_use.remove(used);
+        *used = self.clock;
+        self.by_use.insert(self.clock, index);
+        Some(Rc::clone(bytes))
+    }
+
+    fn put(&mut self, index: u32, bytes: Rc<[u8]>) {
+        self.clock += 1;
+        self.bytes += bytes.len();
+        self.by_use.insert(self.clock, index);
+        if let Some((used, old)) = self.chunks.insert(index, (self.clock, bytes)) {
+            self.by_use.remove(&used);
+            self.bytes -= old.len();
+        }
+        while self.bytes > CACHE_BYTES && self.chunks.len() > 1 {
+            let Some((_, oldest)) = self.by_use.pop_first() else { break };
+            if let Some((_, bytes)) = self.chunks.remove(&oldest) {
+                self.bytes -= bytes.len();
+            }
+        }
+    }
+}

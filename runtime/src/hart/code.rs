@@ -1,0 +1,288 @@
+//! Decoded code of an address space, page by page.
+//!
+//! A page is decoded lazily, in runs from where control enters to the next
+//! unconditional transfer; each instruction gets one op ([`super::op`]) and an
+//! entry in the index, so control can enter anywhere. An instruction that lies in
+//! two pages is never kept: the reference interpreter executes it.
+//!
+//! **Coherence.** A page with decoded code is not writable as far as the hot
+//! paths see: decoding turns `perm::W` into `perm::CODE`, so that a store leaves the
+//! hot function, its page's ops are dropped and it is writable again
+//! ([`CodeCache::unguard`]). The memory manager calls [`CodeCache::invalidate`]
+//! before it sets `W`, unmaps, remaps, takes `X` from or itself writes to a page. So
+//! decoded code is never stale and `fence.i` has nothing to do.
+
+use super::isa::{Format, Instr};
+use super::lower::{self, Source};
+use super::memory::Ram;
+use super::op::{Code, Op};
+use super::{Exit, exec};
+use crate::mm::{Access, PAGE, perm};
+
+/// Instructions in a run, at most: less than `hot::SLACK`, and fits `Op::before`.
+const RUN_MAX: usize = 240;
+
+/// Ops kept in all, about 64 MB of them; when there are more, everything is dropped and decoded anew.
+const OPS_MAX: usize = 4 << 20;
+
+/// One page of decoded code.
+pub(super) struct Page {
+    /// Op 0 is never executed, so that 0 can mean "none" in the index.
+    ops: Vec<Op>,
+    /// Op of the instruction at each halfword, or 0.
+    index: [u16; (PAGE / 2) as usize],
+    /// Halfwords that branches of this page are known to go to (bit set): no pair is fused over them.
+    targets: [u64; (PAGE / 128) as usize],
+}
+
+/// Decoded code of one address space.
+#[derive(Default)]
+pub struct CodeCache {
+    pages: Vec<Option<Box<Page>>>,
+    /// Ops in all pages.
+    ops: usize,
+}
+
+impl std::fmt::Debug for CodeCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeCache").field("ops", &self.ops).finish_non_exhaustive()
+    }
+}
+
+impl CodeCache {
+    /// Nothing decoded.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forget the code of these page numbers: they are about to become writable, to change or to go.
+    pub fn invalidate(&mut self, pages: std::ops::Range<u64>) {
+        let end = pages.end.min(self.pages.len() as u64);
+        for page in pages.start..end {
+            if let Some(page) = self.pages[page as usize].take() {
+                self.ops -= page.ops.len();
+            }
+        }
+    }
+
+    /// Whether a page has decoded code.
+    pub fn contains(&self, page: u64) -> bool {
+        usize::try_from(page).is_ok_and(|page| self.pages.get(page).is_some_and(Option::is_some))
+    }
+
+    /// Forget everything and free it: before a snapshot.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Make the page of `addr` writable again if only its decoded code kept it from that.
+    pub(super) fn unguard(&mut self, addr: u64, ram: Ram) -> bool {
+        let page = addr / PAGE;
+        let unguarded = ram.unguard(page);
+        if unguarded {
+            self.invalidate(page..page + 1);
+        }
+        unguarded
+    }
+
+    #[inline(always)]
+    pub(super) fn pages(&self) -> &[Option<Box<Page>>] {
+        &self.pages
+    }
+
+    /// Decode the run at `pc`, if that is not done.
+    pub(super) fn decode(&mut self, pc: u64, ram: Ram) -> Result<(), Exit> {
+        let number = pc / PAGE;
+        if ram.perm(number) & perm::X == 0 {
+            return Err(Exit::Fault { addr: pc, access: Access::Exec });
+        }
+        if self.ops > OPS_MAX {
+            self.clear();
+        }
+        // In range: X on a page means that it is in the arena.
+        let slot = number as usize;
+        if self.pages.len() <= slot {
+            self.pages.resize_with(slot + 1, || None);
+        }
+        let page = self.pages[slot].get_or_insert_with(|| {
+            ram.guard(number);
+            Page::new()
+        });
+        // Op 0 of a new page is counted with the first run.
+        let before = if page.ops.len() == 1 { 0 } else { page.ops.len() };
+        page.decode(pc, ram);
+        self.ops += page.ops.len() - before;
+        Ok(())
+    }
+
+    /// Decode the run at `pc` and let the transfer `op` of the same page go there directly from now on.
+    pub(super) fn link(&mut self, op: u16, pc: u64, ram: Ram) -> Result<(), Exit> {
+        // When everything is dropped, so is that op.
+        let stays = self.ops <= OPS_MAX;
+        self.decode(pc, ram)?;
+        if stays && let Some(Some(page)) = self.pages.get_mut((pc / PAGE) as usize) {
+            page.relink(op, pc);
+        }
+        Ok(())
+    }
+}
+
+fn halfword(pc: u64) -> usize {
+    (pc % PAGE / 2) as usize
+}
+
+impl Page {
+    fn new() -> Box<Self> {
+        let first = Op::new(Code::Step, 0, 2);
+        Box::new(Self { ops: vec![first], index: [0; _], targets: [0; _] })
+    }
+
+    /// Op of the instruction at this address, 0 for none.
+    #[inline(always)]
+    pub(super) fn index(&self, pc: u64) -> u16 {
+        self.index[halfword(pc)]
+    }
+
+    #[inline(always)]
+    pub(super) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Add an op. At most a few for each halfword are ever added, so 16 bits number them.
+    fn push(&mut self, op: Op) -> u16 {
+        self.ops.push(op);
+        (self.ops.len() - 1) as u16
+    }
+
+    fn decode(&mut self, pc: u64, ram: Ram) {
+        if self.index(pc) != 0 {
+            return;
+        }
+        let (run, rest) = self.gather(pc, ram);
+        let mut before = 0;
+        let mut transfers = Vec::new();
+        let mut todo = run.as_slice();
+        while let [source, ..] = todo {
+            let mut op = lower::single(*source);
+            let used = 1;
+            op.before = before;
+            before += used;
+            let index = self.push(op);
+            self.index[usize::from(source.at / 2)] = index;
+            if let Some(target) = todo[usize::from(used) - 1].target() {
+                transfers.push((index, target, before));
+            } else if matches!(op.code, Code::Jr | Code::Jalr) {
+                self.ops[usize::from(index)].set_link(0, i16::from(before));
+            }
+            todo = &todo[usize::from(used)..];
+        }
+        match rest {
+            Rest::Nothing => {}
+            Rest::Step(at) => {
+                let mut op = Op::new(Code::Step, at, 2);
+                op.before = before;
+                let index = self.push(op);
+                self.index[usize::from(at / 2)] = index;
+            }
+            Rest::Continue(at) => {
+                let mut op = Op::new(Code::J, at % PAGE as u16, 2);
+                op.before = before;
+                let index = self.push(op);
+                transfers.push((index, i32::from(at), before));
+            }
+        }
+        for (index, target, count) in transfers {
+            self.transfer(index, target, count);
+        }
+    }
+
+    /// Instructions from `pc` to the end of the run, and what comes then.
+    fn gather(&mut self, pc: u64, ram: Ram) -> (Vec<Source>, Rest) {
+        let mut run: Vec<Source> = Vec::new();
+        let base = pc & !(PAGE - 1);
+        let mut at = (pc % PAGE) as u16;
+        loop {
+            if u64::from(at) >= PAGE {
+                return (run, Rest::Continue(at));
+            }
+            let known = self.index[usize::from(at / 2)] != 0;
+            if run.len() == RUN_MAX || known {
+                return (run, Rest::Continue(at));
+            }
+            let Ok((raw, len)) = exec::fetch(ram, base + u64::from(at)) else {
+                return (run, Rest::Step(at));
+            };
+            let Some(row) = super::isa::find(raw).filter(|_| u64::from(at) + u64::from(len) <= PAGE) else {
+                return (run, Rest::Step(at));
+            };
+            let source = Source { at, len, raw, row };
+            run.push(source);
+            if let Some(target) = source.target()
+                && let Ok(target) = usize::try_from(target)
+                && target < PAGE as usize
+            {
+                self.targets[target / 128] |= 1 << (target / 2 % 64);
+            }
+            if row.format == Format::J || row.instr == Instr::Jalr {
+                return (run, Rest::Nothing);
+            }
+            at += u16::from(len);
+        }
+    }
+
+    /// Let op `index`, at which `count` instructions of its run are done, go to page offset `target`.
+    fn transfer(&mut self, index: u16, target: i32, count: u8) {
+        let delta = i16::from(count);
+        let in_page = usize::try_from(target).ok().filter(|&target| target < PAGE as usize);
+        let op = &mut self.ops[usize::from(index)];
+        match (in_page, op.code) {
+            (None, Code::J) => {
+                (op.code, op.imm) = (Code::Far, target);
+                op.set_link(0, delta);
+            }
+            (None, Code::Jal) => {
+                (op.code, op.imm) = (Code::JalFar, target);
+                op.set_link(0, delta);
+            }
+            (None, _) => {
+                let mut stub = Op::new(Code::FarStub, 0, 2);
+                stub.imm = target;
+                let stub = self.push(stub);
+                self.ops[usize::from(index)].set_link(stub, delta);
+            }
+            (Some(target), _) => match self.index[target / 2] {
+                0 => {
+                    let mut stub = Op::new(Code::Link, 0, 2);
+                    stub.imm = target as i32;
+                    stub.aux = u32::from(index);
+                    let stub = self.push(stub);
+                    self.ops[usize::from(index)].set_link(stub, delta);
+                }
+                known => {
+                    let before = i16::from(self.ops[usize::from(known)].before);
+                    self.ops[usize::from(index)].set_link(known, delta - before);
+                }
+            },
+        }
+    }
+
+    /// Replace the link to a stub by one to the op at `pc`.
+    fn relink(&mut self, op: u16, pc: u64) {
+        let target = self.index(pc);
+        let before = i16::from(self.ops[usize::from(target)].before);
+        let Some(op) = self.ops.get_mut(usize::from(op)) else { return };
+        // Stubs have none before them, so the transfer's delta was its own count.
+        let delta = op.delta() as i16 - before;
+        op.set_link(target, delta);
+    }
+}
+
+/// How a run ends.
+enum Rest {
+    /// With its last instruction, which transfers.
+    Nothing,
+    /// At something that cannot be decoded here.
+    Step(u16),
+    /// It goes on at this offset: known already, or in the next page, or the run is long enough.
+    Continue(u16),
+}

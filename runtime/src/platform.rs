@@ -1,0 +1,16 @@
+//! What the machine asks of the place it runs in without going through the
+//! ring: clocks, entropy and the file's own chunk segment. All of it is cheap
+//! and harmless. Implemented by `runtime/engine` (WASI imports) and by tests.
+
+/// Clocks, entropy, and the chunk store when it is inside the Wasm file.
+pub trait Platform {
+    /// Nanoseconds since the epoch.
+    fn realtime_ns(&self) -> u64;
+    /// Nanoseconds since some fixed point; never goes back.
+    fn monotonic_ns(&self) -> u64;
+    /// Fill `bytes` with entropy.
+    fn entropy(&self, bytes: &mut [u8]);
+    /// Copy `dst.len()` bytes of the chunk store from `offset`, when the store
+    /// is a passive data segment. False: fetch it through the ring.
+    fn chunk_segment(&self, offset: u64, dst: &mut [u8]) -> bool;
+}

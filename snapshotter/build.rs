@@ -1,0 +1,205 @@
+//! Builds what the command carries inside: the engine (Wasm), the demo image
+//! (riscv64), and the list of the page's files.
+//!
+//! The engine comes from this workspace by a nested cargo with its own target
+//! directory, so that it neither waits for nor disturbs the outer build. Set
+//! `FRISCY_ENGINE` to a Wasm file to use that one instead.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+#[path = "../tests/guests/demo.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests, which use more of it")]
+mod demo;
+
+#[path = "../bundle/vendor.rs"]
+#[allow(unreachable_pub, reason = "written as a module of its own")]
+mod vendor;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PROFILE: &str = "engine";
+
+fn main() {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
+    println!("cargo::rerun-if-changed=build.rs");
+    engine(root, &out);
+    demo_image(root, &out);
+    web(root, &out);
+}
+
+/// `OUT_DIR/engine.wasm`.
+fn engine(root: &Path, out: &Path) {
+    println!("cargo::rerun-if-env-changed=FRISCY_ENGINE");
+    let wasm = match std::env::var_os("FRISCY_ENGINE") {
+        Some(path) => {
+            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+            PathBuf::from(path)
+        }
+        None => {
+            for part in ["runtime", "formats", "Cargo.toml", "Cargo.lock"] {
+                println!("cargo::rerun-if-changed={}", root.join(part).display());
+            }
+            require_target(TARGET);
+            let target_dir = out.join("engine-build");
+            run(cargo(root, &target_dir)
+                .args(["--package", "friscy-engine", "--profile", PROFILE])
+                .args(["--target", TARGET]));
+            target_dir.join(TARGET).join(PROFILE).join("friscy_engine.wasm")
+        }
+    };
+    std::fs::copy(&wasm, out.join("engine.wasm"))
+        .unwrap_or_else(|error| panic!("cannot copy {}: {error}", wasm.display()));
+}
+
+/// `cargo build` for another target: nothing of the outer build's flags, wrappers and directories applies to it.
+fn cargo(root: &Path, target_dir: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg("build").arg("--quiet").current_dir(root).arg("--target-dir").arg(target_dir);
+    for variable in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET_DIR",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn run(command: &mut Command) {
+    match command.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => panic!("{command:?} failed ({status}): see its messages above"),
+        Err(error) => panic!("cannot run {command:?}: {error}"),
+    }
+}
+
+/// A readable end when the standard library for `target` is not installed.
+fn require_target(target: &str) {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", target]).output();
+    let installed = output.ok().filter(|output| output.status.success()).is_some_and(|output| {
+        std::fs::read_dir(String::from_utf8_lossy(&output.stdout).trim())
+            .is_ok_and(|mut dir| dir.next().is_some())
+    });
+    if !installed {
+        println!(
+            "cargo::error=the Rust target {target} is missing: add it with `rustup target add {target}`"
+        );
+        std::process::exit(1);
+    }
+}
+
+/// `OUT_DIR/demo.tar`: what `docker save` would give for the demo image.
+fn demo_image(root: &Path, out: &Path) {
+    let guests = root.join("tests/guests");
+    for part in ["Cargo.toml", "Cargo.lock", "demo.rs", "demo", "sys", "sh", "tools"] {
+        println!("cargo::rerun-if-changed={}", guests.join(part).display());
+    }
+    require_target(demo::TARGET);
+    let target_dir = out.join("guests-build");
+    let tree = demo::compile(&guests, &target_dir).and_then(|()| demo::tree(&guests, &target_dir));
+    let tree = tree.unwrap_or_else(|error| panic!("{error}"));
+    let layer = layer(&tree);
+    let digest: String = Sha256::digest(&layer).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    let config = serde_json::json!({
+        "architecture": "riscv64",
+        "os": "linux",
+        "config": {
+            "Entrypoint": demo::ENTRYPOINT,
+            "Env": demo::ENV,
+            "WorkingDir": demo::WORKDIR,
+            "User": demo::USER.0,
+        },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+    });
+    let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": ["friscy-demo:latest"], "Layers": ["layer.tar"] }]);
+    let mut image = tar::Builder::new(Vec::new());
+    for (name, bytes) in [
+        ("config.json", config.to_string().into_bytes()),
+        ("layer.tar", layer),
+        ("manifest.json", manifest.to_string().into_bytes()),
+    ] {
+        let mut header = header(0o644, 0, tar::EntryType::Regular);
+        header.set_size(bytes.len() as u64);
+        image.append_data(&mut header, name, bytes.as_slice()).expect("memory takes all");
+    }
+    let image = image.into_inner().expect("memory takes all");
+    std::fs::write(out.join("demo.tar"), image).expect("OUT_DIR can be written");
+}
+
+fn header(mode: u32, owner: u32, kind: tar::EntryType) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(owner.into());
+    header.set_gid(owner.into());
+    header.set_mtime(demo::MTIME);
+    header.set_size(0);
+    header
+}
+
+fn layer(tree: &demo::Tree) -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, (mode, node)) in tree {
+        let owner = demo::owner(path);
+        let done = match node {
+            demo::Node::Directory => {
+                let mut header = header(*mode, owner, tar::EntryType::Directory);
+                layer.append_data(&mut header, format!("{path}/"), std::io::empty())
+            }
+            demo::Node::File(bytes) => {
+                let mut header = header(*mode, owner, tar::EntryType::Regular);
+                header.set_size(bytes.len() as u64);
+                layer.append_data(&mut header, path, bytes.as_slice())
+            }
+            demo::Node::Link(target) => {
+                layer.append_link(&mut header(*mode, owner, tar::EntryType::Symlink), path, target)
+            }
+        };
+        done.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    layer.into_inner().expect("memory takes all")
+}
+
+/// `OUT_DIR/web.rs`: a slice of (path, contents) of all files in `bundle/web`, and of what they need from npm.
+fn web(root: &Path, out: &Path) {
+    let bundle = root.join("bundle");
+    for part in ["web", "package.json", "package-lock.json", "vendor.rs"] {
+        println!("cargo::rerun-if-changed={}", bundle.join(part).display());
+    }
+    let mut list = String::from("&[\n");
+    match vendor::files(&bundle, &out.join("npm")) {
+        Ok(vendored) => {
+            let mut files: Vec<(String, PathBuf)> = vendored;
+            collect(&bundle.join("web"), "", &mut files);
+            files.sort();
+            for (name, path) in files {
+                let _ = writeln!(list, "    ({name:?}, include_bytes!({path:?})),");
+            }
+        }
+        // Everything but the page works without; `serve` and `bundle` say so.
+        Err(error) => println!("cargo::warning=built without the browser page: {error}"),
+    }
+    list.push(']');
+    std::fs::write(out.join("web.rs"), list).expect("OUT_DIR can be written");
+}
+
+fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().into_string().expect("the page's files have ASCII names");
+        let (path, name) = (entry.path(), format!("{prefix}{name}"));
+        if path.is_dir() { collect(&path, &format!("{name}/"), files) } else { files.push((name, path)) }
+    }
+}

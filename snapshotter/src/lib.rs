@@ -1,0 +1,27 @@
+//! friscy-snap: a container image in, one Wasm file that is already running out.
+//!
+//! The pipeline is the file list: [`mapped`] and `formats::image` (unpack,
+//! flatten), `formats::vfs_build` (store), [`seat`], [`freeze`], [`link`],
+//! [`seal`]; [`pack`] is their sequence. [`app`] reads what came out, [`host`]
+//! runs it in a terminal, [`serve`] and [`bundle`] give it a page.
+
+pub mod app;
+pub mod bundle;
+pub mod cli;
+pub mod demo;
+pub mod embedded;
+pub mod freeze;
+pub mod host;
+pub mod inspect;
+pub mod link;
+pub mod mapped;
+pub mod pack;
+pub mod page;
+pub mod progress;
+pub mod ring;
+pub mod run;
+pub mod seal;
+pub mod seat;
+pub mod serve;
+pub mod terminal;
+pub mod vm;

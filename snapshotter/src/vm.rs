@@ -1,0 +1,230 @@
+//! The engine under wasmtime: configuration, imports, and the exports as methods.
+//!
+//! Used twice: by the freeze stage, in a world where nothing is real, and by
+//! the native host, in the real one. The difference is [`World`].
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use friscy_formats::boot::Boot;
+use friscy_formats::ring::Status;
+use wasmtime::{
+    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Store, TypedFunc,
+};
+
+use crate::ring::Ring;
+
+const WASI: &str = "wasi_snapshot_preview1";
+/// WASI's EFAULT.
+const FAULT: i32 = 21;
+
+/// Clocks, entropy, and the place for last words.
+pub trait World: Send + 'static {
+    /// Nanoseconds since the epoch.
+    fn realtime_ns(&mut self) -> u64;
+    /// Nanoseconds since some fixed point.
+    fn monotonic_ns(&mut self) -> u64;
+    /// Fill `bytes` with entropy.
+    fn entropy(&mut self, bytes: &mut [u8]);
+    /// What the engine writes before it traps.
+    fn last_words(&mut self, text: &[u8]);
+}
+
+/// wasmtime's errors as ours, causes included.
+pub fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:#}")
+}
+
+/// Where compiled engines are kept, if anywhere: `$XDG_CACHE_HOME/friscy-snap` or `~/.cache/friscy-snap`.
+fn cache_directory() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".cache")))
+        .map(|dir| dir.join("friscy-snap"))
+}
+
+/// The compiler and its cache. A cache that cannot be written is none.
+pub fn engine() -> Result<Engine> {
+    let mut config = Config::new();
+    // Guest code is interpreted without host recursion, but exec, path walks and the like nest a little.
+    config.max_wasm_stack(2 << 20).async_stack_size(4 << 20);
+    if let Some(directory) = cache_directory() {
+        let mut cache = wasmtime::CacheConfig::new();
+        cache.with_directory(directory);
+        if let Ok(cache) = wasmtime::Cache::new(cache) {
+            config.cache(Some(cache));
+        }
+    }
+    Engine::new(&config).map_err(wasmtime_error)
+}
+
+/// The imports that the engine uses when the ring is served from outside.
+pub fn linker<T: World>(engine: &Engine, module: &Module) -> Result<Linker<T>> {
+    let mut linker = Linker::new(engine);
+    imports(&mut linker, module).map_err(wasmtime_error)?;
+    Ok(linker)
+}
+
+fn memory_of<T>(caller: &mut Caller<'_, T>) -> wasmtime::Result<Memory> {
+    match caller.get_export("memory").and_then(wasmtime::Extern::into_memory) {
+        Some(memory) => Ok(memory),
+        None => Err(wasmtime::Error::msg("the engine exports no memory")),
+    }
+}
+
+fn imports<T: World>(linker: &mut Linker<T>, module: &Module) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        WASI,
+        "clock_time_get",
+        |mut caller: Caller<'_, T>, clock: i32, _precision: i64, at: i32| -> wasmtime::Result<i32> {
+            let world = caller.data_mut();
+            let time = if clock == 0 { world.realtime_ns() } else { world.monotonic_ns() };
+            let memory = memory_of(&mut caller)?;
+            Ok(memory.write(&mut caller, at as u32 as usize, &time.to_le_bytes()).map_or(FAULT, |()| 0))
+        },
+    )?;
+    linker.func_wrap(
+        WASI,
+        "random_get",
+        |mut caller: Caller<'_, T>, at: i32, len: i32| -> wasmtime::Result<i32> {
+            let memory = memory_of(&mut caller)?;
+            let (bytes, world) = memory.data_and_store_mut(&mut caller);
+            let (start, len) = (at as u32 as usize, len as u32 as usize);
+            let Some(buffer) = bytes.get_mut(start..start.saturating_add(len)) else { return Ok(FAULT) };
+            world.entropy(buffer);
+            Ok(0)
+        },
+    )?;
+    // Only the panic hook writes without the ring: one vector at a time.
+    linker.func_wrap(
+        WASI,
+        "fd_write",
+        |mut caller: Caller<'_, T>,
+         _fd: i32,
+         vectors: i32,
+         count: i32,
+         written: i32|
+         -> wasmtime::Result<i32> {
+            let memory = memory_of(&mut caller)?;
+            let mut vector = [0; 8];
+            if count != 1 || memory.read(&caller, vectors as u32 as usize, &mut vector).is_err() {
+                return Ok(FAULT);
+            }
+            let [base, len] = [0, 4].map(|at| u32::from_le_bytes([0, 1, 2, 3].map(|i| vector[at + i])));
+            let (bytes, world) = memory.data_and_store_mut(&mut caller);
+            let (base, end) = (base as usize, (base as usize).saturating_add(len as usize));
+            let Some(text) = bytes.get(base..end) else { return Ok(FAULT) };
+            world.last_words(text);
+            Ok(memory.write(&mut caller, written as u32 as usize, &len.to_le_bytes()).map_or(FAULT, |()| 0))
+        },
+    )?;
+    // `_start` needs more, and is not called here.
+    linker.define_unknown_imports_as_traps(module)
+}
+
+/// Handles to an instance; the store is passed to every call.
+pub struct Vm {
+    /// The engine's linear memory.
+    pub memory: Memory,
+    /// Its ring.
+    pub ring: Ring,
+    instance: Instance,
+    alloc: TypedFunc<u32, u32>,
+    free: TypedFunc<(u32, u32), ()>,
+    boot: TypedFunc<(u32, u32), u32>,
+    resume: TypedFunc<i64, u32>,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// The exports of `instance`, whose memory is filled in already.
+    pub fn new<T>(store: &mut Store<T>, instance: Instance) -> Result<Vm> {
+        let memory = instance.get_memory(&mut *store, "memory").context("the engine exports no memory")?;
+        let ring: TypedFunc<(), u32> =
+            instance.get_typed_func(&mut *store, "friscy_ring").map_err(wasmtime_error)?;
+        let address = ring.call(&mut *store, ()).map_err(wasmtime_error)?;
+        Ok(Vm {
+            memory,
+            ring: Ring::new(memory.data(&*store), address)?,
+            instance,
+            alloc: instance.get_typed_func(&mut *store, "friscy_alloc").map_err(wasmtime_error)?,
+            free: instance.get_typed_func(&mut *store, "friscy_free").map_err(wasmtime_error)?,
+            boot: instance.get_typed_func(&mut *store, "friscy_boot").map_err(wasmtime_error)?,
+            resume: instance.get_typed_func(&mut *store, "friscy_resume").map_err(wasmtime_error)?,
+        })
+    }
+
+    /// A copy of `bytes` in the engine's memory; its address.
+    pub fn put(&self, mut store: impl AsContextMut, bytes: &[u8]) -> Result<u32> {
+        let len = u32::try_from(bytes.len()).context("more than 4 GiB for the engine")?;
+        let at = self.alloc.call(&mut store, len).map_err(wasmtime_error)?;
+        if at == 0 {
+            bail!("the engine has no room for {len} bytes");
+        }
+        self.memory.write(&mut store, at as usize, bytes)?;
+        Ok(at)
+    }
+
+    fn checked(&self, store: impl AsContext, answer: u32) -> Result<()> {
+        if answer == 0 {
+            return Ok(());
+        }
+        let memory = self.memory.data(&store);
+        let text = memory.get(answer as usize..).and_then(|rest| {
+            let (len, text) = rest.split_first_chunk::<4>()?;
+            text.get(..u32::from_le_bytes(*len) as usize)
+        });
+        match text {
+            Some(text) => bail!("{}", String::from_utf8_lossy(text)),
+            None => bail!("the engine reports an error that cannot be read"),
+        }
+    }
+
+    /// Mount the VFS archive.
+    pub fn mount(&self, mut store: impl AsContextMut, archive: &[u8]) -> Result<()> {
+        let at = self.put(&mut store, archive)?;
+        let mount: TypedFunc<(u32, u32), u32> =
+            self.instance.get_typed_func(&mut store, "friscy_mount").map_err(wasmtime_error)?;
+        let answer = mount.call(&mut store, (at, archive.len() as u32)).map_err(wasmtime_error)?;
+        self.checked(&store, answer)
+    }
+
+    /// Start a program. The error is one line for the user.
+    pub fn boot(&self, mut store: impl AsContextMut, boot: &Boot) -> Result<()> {
+        let bytes = boot.to_bytes();
+        let at = self.put(&mut store, &bytes)?;
+        let answer = self.boot.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.free.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.checked(&store, answer)
+    }
+
+    /// Run for about `budget` guest instructions.
+    pub fn resume(&self, mut store: impl AsContextMut, budget: i64) -> Result<Status> {
+        Ok(match self.resume.call(&mut store, budget).map_err(wasmtime_error)? {
+            0 => Status::Runnable,
+            1 => Status::Idle,
+            2 => Status::Exited,
+            3 => Status::Frozen,
+            other => bail!("the engine answers {other}, which is no status"),
+        })
+    }
+
+    /// Where chunks come from after the freeze; `u32::MAX`: through the ring.
+    pub fn chunk_slot(&self, mut store: impl AsContextMut, slot: u32) -> Result<()> {
+        let set: TypedFunc<u32, ()> =
+            self.instance.get_typed_func(&mut store, "friscy_chunk_slot").map_err(wasmtime_error)?;
+        set.call(&mut store, slot).map_err(wasmtime_error)
+    }
+
+    /// First call after opening.
+    pub fn thaw(&self, mut store: impl AsContextMut) -> Result<()> {
+        let thaw: TypedFunc<(), ()> =
+            self.instance.get_typed_func(&mut store, "friscy_thaw").map_err(wasmtime_error)?;
+        thaw.call(&mut store, ()).map_err(wasmtime_error)
+    }
+}

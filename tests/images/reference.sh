@@ -1,0 +1,19 @@
+#!/bin/bash
+# reference.sh NAME: NAME.tar unpacked to reference/NAME, ready for chroot under qemu-riscv64.
+. "$(dirname "$0")/lib.sh"
+binfmt
+root=$WORK/reference/$1
+[ -e "$root.ready" ] && [ "$root.ready" -nt "$WORK/images/$1.tar" ] && mountpoint -q "$root/proc" && exit 0
+if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
+rm -rf "$root"
+mkdir -p "$root"
+tar xf "$WORK/images/$1.tar" -C "$root"
+for device in null:3 zero:5 full:7 random:8 urandom:9; do
+  [ -c "$root/dev/${device%:*}" ] || mknod -m 666 "$root/dev/${device%:*}" c 1 "${device#*:}"
+done
+mkdir -p "$root/dev/shm" "$root/proc"
+chmod 1777 "$root/dev/shm"
+ln -sfn /proc/self/fd "$root/dev/fd"
+for n in 0:stdin 1:stdout 2:stderr; do ln -sfn "/proc/self/fd/${n%:*}" "$root/dev/${n#*:}"; done
+mount -t proc proc "$root/proc"
+touch "$root.ready"

@@ -1,0 +1,94 @@
+//! The two that run a program: `qemu-riscv64`, and our hart over a flat memory.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use friscy_runtime::hart::{CodeCache, Exit, Registers, run, step};
+use friscy_runtime::mm::{PAGE, Window, perm};
+
+/// What the program wrote when `qemu-riscv64` ran it.
+pub fn qemu(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("program");
+    std::fs::write(&path, elf)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    let output = Command::new("qemu-riscv64").arg(&path).output().context(
+        "qemu-riscv64 does not start; it is the oracle of this test: install Debian's package qemu-user",
+    )?;
+    ensure!(
+        output.status.success(),
+        "qemu-riscv64: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+/// How our side executes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Decoded code, with slices of this many instructions.
+    Decoded(u64),
+    /// The reference interpreter.
+    Reference,
+}
+
+/// What the program wrote when our hart ran it, and the instructions retired.
+pub fn ours(elf: &[u8], mode: Mode) -> Result<(Vec<u8>, u64)> {
+    let mut board = Board::load(elf)?;
+    let mut output = Vec::new();
+    let window = Window {
+        base: board.memory.as_mut_ptr(),
+        perms: board.perms.as_mut_ptr(),
+        pages: board.perms.len() as u64,
+    };
+    let mut code = CodeCache::new();
+    loop {
+        let regs = &mut board.regs;
+        let exit = match mode {
+            Mode::Decoded(mut budget) => run(regs, &mut code, &window, &mut budget),
+            Mode::Reference => match step(regs, &window) {
+                Ok(()) => continue,
+                Err(exit) => exit,
+            },
+        };
+        match exit {
+            Exit::Budget => {}
+            Exit::Ecall if regs.x[17] == 93 => return Ok((output, regs.instret)),
+            Exit::Ecall if regs.x[17] == 64 => {
+                let (at, len) = (regs.x[11] as usize, regs.x[12] as usize);
+                output.extend(board.memory.get(at..at + len).context("write from nowhere")?);
+                regs.x[10] = len as u64;
+                regs.pc += 4;
+            }
+            other => bail!("{other:?} at {:#x}", regs.pc),
+        }
+    }
+}
+
+struct Board {
+    memory: Vec<u8>,
+    perms: Vec<u8>,
+    regs: Registers,
+}
+
+impl Board {
+    fn load(elf: &[u8]) -> Result<Self> {
+        let field = |at: usize| u64::from_le_bytes(elf[at..at + 8].try_into().expect("eight bytes"));
+        let segments: Vec<_> = (0..2).map(|i| 64 + i * 56).collect();
+        let end = segments.iter().map(|&at| field(at + 16) + field(at + 40)).max().unwrap_or(0);
+        let pages = end.div_ceil(PAGE) as usize + 1;
+        let mut memory = vec![0; pages * PAGE as usize];
+        let mut perms = vec![0; pages];
+        for at in segments {
+            let (offset, addr) = (field(at + 8) as usize, field(at + 16) as usize);
+            let (file, size) = (field(at + 32) as usize, field(at + 40) as usize);
+            memory[addr..addr + file].copy_from_slice(&elf[offset..offset + file]);
+            let flags = elf[at + 4];
+            let exec = if flags & 1 != 0 { perm::X } else { 0 };
+            perms[addr / PAGE as usize..(addr + size).div_ceil(PAGE as usize)].fill(perm::R | perm::W | exec);
+        }
+        Ok(Self { memory, perms, regs: Registers { pc: field(24), ..Registers::default() } })
+    }
+}

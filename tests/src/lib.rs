@@ -1,0 +1,6 @@
+//! What the conformance tests share: where images are, the reference machine, ours.
+
+pub mod isa_fuzz;
+pub mod native;
+pub mod oracle;
+pub mod terminal;

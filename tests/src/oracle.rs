@@ -1,0 +1,242 @@
+//! One command, run twice: under qemu-riscv64 in a chroot of an image's tree
+//! (the reference), and by `friscy-snap run` on the packed image. Standard
+//! output, standard error and the exit code are compared byte for byte.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long one command may take on either side before it counts as hung.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What a command did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Exit code, 128+N when signal N ended it; none when it had to be killed after [`LIMIT`].
+    pub code: Option<i32>,
+}
+
+/// Root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_path_buf()
+}
+
+/// Where images and roots are built (`WORK`, default `tests/work`).
+pub fn work() -> PathBuf {
+    std::env::var_os("WORK").map_or_else(|| repository().join("tests/work"), PathBuf::from)
+}
+
+/// The `friscy-snap` under test (`FRISCY_SNAP`, default the release build).
+pub fn friscy_snap() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    let path =
+        std::env::var_os("FRISCY_SNAP").map_or_else(|| target.join("release/friscy-snap"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: cargo build --release", path.display());
+    path
+}
+
+/// An image that the tests build: its tar, the tree of the reference, the packed file.
+#[derive(Debug)]
+pub struct Image {
+    name: &'static str,
+    root: PathBuf,
+    app: PathBuf,
+}
+
+impl Image {
+    /// Build (once per machine), unpack and pack (once per run) the image `name`; see `tests/images/build.sh`.
+    pub fn get(name: &'static str) -> Image {
+        static READY: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+        let work = work();
+        let image = Image {
+            name,
+            root: work.join("reference").join(name),
+            app: work.join("apps").join(format!("{name}.wasm")),
+        };
+        let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !ready.contains(&name) {
+            image.prepare();
+            ready.push(name);
+        }
+        image
+    }
+
+    fn prepare(&self) {
+        must(
+            Command::new("bash")
+                .arg(repository().join("tests/images/build.sh"))
+                .arg(self.name)
+                .env("WORK", work()),
+        );
+        must(
+            Command::new("bash")
+                .arg(repository().join("tests/images/reference.sh"))
+                .arg(self.name)
+                .env("WORK", work()),
+        );
+        std::fs::create_dir_all(work().join("apps")).expect("apps folder");
+        let tar = work().join("images").join(format!("{}.tar", self.name));
+        must(
+            Command::new(friscy_snap())
+                .arg(tar)
+                .arg("-o")
+                .arg(&self.app)
+                .arg("--hostname=friscy")
+                .args(ENV.map(|e| format!("-e{e}")))
+                .args(["--", "/bin/sh"]),
+        );
+    }
+
+    /// The packed file, frozen at `entry`.
+    pub fn app(&self) -> &Path {
+        &self.app
+    }
+
+    /// Under qemu-riscv64, as pid 1's child in namespaces of its own.
+    pub fn reference(&self, argv: &[&str], stdin: &[u8]) -> Outcome {
+        finish(self.reference_command(argv), stdin)
+    }
+
+    /// By the file under test.
+    pub fn ours(&self, argv: &[&str], stdin: &[u8]) -> Outcome {
+        finish(self.our_command(argv), stdin)
+    }
+
+    /// `argv` on the reference, to be started on a terminal.
+    pub fn reference_command(&self, argv: &[&str]) -> Command {
+        // timeout(1) is the namespace's pid 1, which signals without a handler would not reach; limits as in a container.
+        let mut command = Command::new("prlimit");
+        command.args([
+            "--nofile=1024:",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+        ]);
+        command.args(["timeout", "--foreground", "300", "env", "-i"]).args(ENV);
+        command.arg("chroot").arg(&self.root).args(argv);
+        command
+    }
+
+    /// `argv` by the file under test, to be started on a terminal or not.
+    pub fn our_command(&self, argv: &[&str]) -> Command {
+        let mut command = Command::new(friscy_snap());
+        command.arg("run").arg(&self.app).arg("--").args(argv);
+        command
+    }
+
+    /// Run `argv` on both sides; what differs, for people to read.
+    pub fn difference(&self, argv: &[&str], stdin: &str) -> Option<String> {
+        let reference = self.reference(argv, stdin.as_bytes());
+        let ours = self.ours(argv, stdin.as_bytes());
+        if reference == ours {
+            return None;
+        }
+        let mut text = format!("{}: {argv:?} differs\n", self.name);
+        for (who, outcome) in [("qemu-riscv64", &reference), ("friscy-snap", &ours)] {
+            let _ = writeln!(text, "--- {who}: exit {:?}", outcome.code);
+            let _ = writeln!(text, "{}", cut(&outcome.stdout));
+            let _ = writeln!(text, "{who} stderr: {}", cut(&outcome.stderr));
+        }
+        Some(text)
+    }
+
+    /// Run every command on both sides; panics with all that differ.
+    pub fn all_same<'c>(&self, commands: impl IntoIterator<Item = (Vec<&'c str>, &'c str)>) {
+        let (mut count, mut differences) = (0, Vec::new());
+        for (argv, stdin) in commands {
+            count += 1;
+            differences.extend(self.difference(&argv, stdin));
+        }
+        assert!(count > 0, "no commands");
+        assert!(
+            differences.is_empty(),
+            "{} of {count} commands differ\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
+    }
+}
+
+/// The environment of every command.
+const ENV: [&str; 5] = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "TERM=xterm",
+    "TZ=UTC",
+];
+
+fn cut(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if text.len() < 3000 {
+        text.into_owned()
+    } else {
+        format!("{}… ({} bytes)", text.chars().take(3000).collect::<String>(), text.len())
+    }
+}
+
+/// Run a preparation step; its failure is the test's.
+fn must(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?} failed:\n{}", cut(&output.stderr));
+}
+
+/// Feed `stdin`, collect the rest, kill at the limit.
+pub fn finish(mut command: Command, stdin: &[u8]) -> Outcome {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e} (tests/run installs what is needed)"));
+    let mut pipe = child.stdin.take().expect("piped");
+    let input = stdin.to_vec();
+    let feeder = std::thread::spawn(move || {
+        // A command that ends before reading all its input is no failure.
+        let _ = pipe.write_all(&input);
+    });
+    let (stdout, stderr) = (OnceLock::new(), OnceLock::new());
+    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let code = std::thread::scope(|scope| {
+        scope.spawn(|| stdout.set(drain(&mut out)));
+        scope.spawn(|| stderr.set(drain(&mut err)));
+        let start = Instant::now();
+        loop {
+            match child.try_wait().expect("wait") {
+                Some(status) => break exit_code(status),
+                None if start.elapsed() > LIMIT => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break None;
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    });
+    let _ = feeder.join();
+    Outcome {
+        stdout: stdout.into_inner().unwrap_or_default(),
+        stderr: stderr.into_inner().unwrap_or_default(),
+        code,
+    }
+}
+
+fn exit_code(status: std::process::ExitStatus) -> Option<i32> {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or_else(|| status.signal().map(|s| 128 + s))
+}
+
+fn drain(from: &mut impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = from.read_to_end(&mut bytes);
+    bytes
+}

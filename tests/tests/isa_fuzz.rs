@@ -1,0 +1,133 @@
+//! Differential fuzzing of the hart against `qemu-riscv64`.
+//!
+//! `FRISCY_SEED=n cargo test -p friscy-tests --test isa_fuzz` replays a run; `FRISCY_FUZZ_BATCHES=n` makes it longer.
+
+use anyhow::{Result, bail, ensure};
+use friscy_tests::isa_fuzz::generate::{self, Body};
+use friscy_tests::isa_fuzz::machine::{Mode, ours, qemu};
+use friscy_tests::isa_fuzz::{Rng, program};
+
+/// Cases in one ELF.
+const CASES: usize = 256;
+/// How often a case runs its body.
+const ROUNDS: u32 = 24;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+fn fresh_seed() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos() as u64)
+}
+
+/// The first case whose state differs, or the number of cases when only memory does.
+fn differs(a: &[u8], b: &[u8]) -> Option<usize> {
+    (a.len() != b.len())
+        .then_some(0)
+        .or_else(|| a.iter().zip(b).position(|(a, b)| a != b).map(|at| at / program::STATE))
+}
+
+/// Remove items while the two still disagree.
+fn minimise(seed: u64, mut body: Body, rounds: u32, mode: Mode, directory: &std::path::Path) -> Result<Body> {
+    let disagree = |body: &Body| -> Result<bool> {
+        let elf = program::elf(seed, std::slice::from_ref(body), rounds);
+        let Ok(theirs) = qemu(&elf, directory) else { return Ok(false) };
+        Ok(ours(&elf, mode).map_or(true, |(bytes, _)| bytes != theirs))
+    };
+    if !disagree(&body)? {
+        return Ok(body);
+    }
+    let mut step = body.len().next_power_of_two() / 2;
+    while step > 0 {
+        for start in (0..body.len()).step_by(step) {
+            let smaller = body.without(start..(start + step).min(body.len()));
+            if disagree(&smaller)? {
+                body = smaller;
+            }
+        }
+        step /= 2;
+    }
+    Ok(body)
+}
+
+fn state_difference(a: &[u8], b: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, (a, b)) in a.chunks(8).zip(b.chunks(8)).enumerate() {
+        if a != b {
+            let word =
+                |bytes: &[u8]| bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let name = match index {
+                0..32 => format!("x{index}"),
+                32..64 => format!("f{}", index - 32),
+                64 => "fcsr".to_owned(),
+                _ => format!("memory+{:#x}", (index - 65) * 8),
+            };
+            text += &format!("  {name}: qemu {} ours {}\n", word(a), word(b));
+        }
+    }
+    text
+}
+
+fn report(seed: u64, body: Body, mode: Mode, directory: &std::path::Path) -> Result<()> {
+    for rounds in [1, ROUNDS] {
+        let small = minimise(seed, body.clone(), rounds, mode, directory)?;
+        let elf = program::elf(seed, std::slice::from_ref(&small), rounds);
+        let theirs = qemu(&elf, directory)?;
+        let mine = ours(&elf, mode);
+        if let Ok((mine, _)) = &mine
+            && *mine == theirs
+        {
+            continue;
+        }
+        let difference =
+            mine.map_or_else(|error| error.to_string(), |(mine, _)| state_difference(&theirs, &mine));
+        bail!("seed {seed}, {mode:?}, {rounds} rounds:\n{}{difference}", small.listing());
+    }
+    bail!("seed {seed}, {mode:?}: differs only together with other cases")
+}
+
+fn batch(seed: u64, directory: &std::path::Path) -> Result<u64> {
+    let mut rng = Rng(seed);
+    let bodies: Vec<Body> = (0..CASES).map(|_| generate::body(&mut rng, 160)).collect();
+    let elf = program::elf(seed, &bodies, ROUNDS);
+    let theirs = qemu(&elf, directory)?;
+    let mut retired = 0;
+    for mode in [Mode::Decoded(u64::MAX), Mode::Decoded(9973), Mode::Reference] {
+        let mine = ours(&elf, mode);
+        let case = match &mine {
+            Ok((bytes, _)) => differs(&theirs, bytes),
+            Err(error) => bail!("seed {seed}, {mode:?}: {error:#}"),
+        };
+        if let Some(case) = case {
+            // The cases before it left traces in memory: look at it alone first, then at all.
+            return report(seed, bodies[case.min(CASES - 1)].clone(), mode, directory).map(|()| 0);
+        }
+        let (_, count) = mine?;
+        ensure!(retired == 0 || retired == count, "seed {seed}: {retired} and {count} instructions retired");
+        retired = count;
+    }
+    Ok(retired)
+}
+
+#[test]
+fn random_programs_end_as_under_qemu() -> Result<()> {
+    let directory = std::env::temp_dir().join(format!("friscy-isa-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let seed = number("FRISCY_SEED");
+    let first = seed.unwrap_or_else(fresh_seed);
+    // One seed is one batch, so that the seed of a failure replays it alone.
+    let batches = number("FRISCY_FUZZ_BATCHES");
+    let mut retired = 0;
+    let mut done = 0;
+    while batches.map_or(retired < 10_000_000 && seed.is_none() || done == 0, |batches| done < batches) {
+        let seed = first.wrapping_add(done);
+        println!("FRISCY_SEED={seed}");
+        retired += batch(seed, &directory)?;
+        done += 1;
+    }
+    println!("{retired} instructions agree");
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
