@@ -30,6 +30,8 @@ export class AppError extends Error {
   }
 }
 
+/** Stages of opening that end here; the others (download, compile, first-output) are the page's. @typedef {"instantiate" | "thaw" | "first-instruction"} Stage */
+
 /**
  * What the machine needs of its place.
  * @typedef {object} Host
@@ -37,6 +39,7 @@ export class AppError extends Error {
  *   output; a promise holds the guest's write back until it resolves
  * @property {(level: number, text: string) => void} [log] a line for the user
  * @property {(chunk: number, len: number) => Promise<Uint8Array>} [chunk] a chunk that is not in the file
+ * @property {(stage: Stage) => void} [reached] the end of a stage of opening, once each, for who measures
  */
 
 /**
@@ -136,8 +139,10 @@ export class Machine {
     };
     try {
       instance = await WebAssembly.instantiate(module, /** @type {any} */ (imports(module, memory, heard)));
+      host.reached?.("instantiate");
       machine = new Machine(instance, host);
       /** @type {() => void} */ (instance.exports.friscy_thaw)();
+      host.reached?.("thaw");
     } catch (error) {
       throw explain(error, machine ? machine.#lastWords : early);
     }
@@ -200,6 +205,7 @@ export class Machine {
 
   /** Runs to the end. @returns {Promise<number>} the exit code, 128+N for a signal */
   async run() {
+    this.#host.reached?.("first-instruction");
     for (;;) {
       if (this.#stopped) await new Promise(() => {});
       this.#flushCompletions();

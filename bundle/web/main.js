@@ -46,8 +46,7 @@ let terminal;
 let lines;
 /** The touch key Ctrl is held. */
 let control = false;
-/** Milliseconds from navigation to the first output, for whoever measures. @type {number | undefined} */
-let firstOutput;
+let heard = false;
 
 /** @param {ToWorker} message */
 const tell = (message) => worker?.postMessage(message);
@@ -122,8 +121,12 @@ function hear(message) {
       lines = !message.manifest.entry.tty ? lineInput() : undefined;
       if (terminal) terminal.options.convertEol = lines !== undefined;
       return show("running", "running");
+    case "stages":
+      for (const [stage, time] of message.times) mark(stage, time - performance.timeOrigin);
+      return;
     case "output": {
-      firstOutput ??= performance.now();
+      if (!heard) mark("first-output");
+      heard = true;
       const { length } = message.bytes;
       terminal?.write(message.bytes, () => tell({ type: "ack", bytes: length }));
       return;
@@ -137,6 +140,11 @@ function hear(message) {
     case "error":
       return fail(message.kind, message.message);
   }
+}
+
+/** A line in the page's timeline, for whoever measures: docs/FORMATS.md, "Marks of the page". @param {string} stage @param {number} [startTime] */
+function mark(stage, startTime) {
+  performance.mark(`friscy:${stage}`, { startTime });
 }
 
 function lineInput() {
@@ -287,9 +295,4 @@ try {
 await starting;
 
 // What tests and the curious may touch.
-/** @type {any} */ (globalThis).friscy = {
-  terminal,
-  get firstOutput() {
-    return firstOutput;
-  },
-};
+/** @type {any} */ (globalThis).friscy = { terminal };

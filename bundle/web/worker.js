@@ -10,6 +10,7 @@ import { AppError, explain, Machine, manifest } from "./host.js";
  *   | { type: "end" } | { type: "signal", number: number } | { type: "ack", bytes: number }} ToWorker
  * @typedef {{ type: "progress", loaded: number, total: number | undefined }
  *   | { type: "ready", module: WebAssembly.Module, manifest: import("./host.js").Manifest }
+ *   | { type: "stages", times: [string, number][] }
  *   | { type: "output", bytes: Uint8Array } | { type: "log", level: number, text: string }
  *   | { type: "exit", code: number, retired: bigint, memoryBytes: number }
  *   | { type: "error", kind: import("./host.js").Kind, message: string }} FromWorker
@@ -33,6 +34,10 @@ let early = [];
 let sized = () => {};
 /** The guest's first look at its terminal must find its size. */
 const size = /** @type {Promise<void>} */ (new Promise((resolve) => (sized = resolve)));
+/** Stages of opening and when they ended, in milliseconds since the epoch: page and worker count from different starts. @type {[string, number][]} */
+const stages = [];
+/** @param {string} stage @param {number} [at] on this worker's clock */
+const reached = (stage, at = performance.now()) => void stages.push([stage, performance.timeOrigin + at]);
 
 /** @type {import("./host.js").Host} */
 const host = {
@@ -42,6 +47,10 @@ const host = {
     if (undrawn > UNDRAWN_MAX) return new Promise((resolve) => held.push(resolve));
   },
   log: (level, text) => send({ type: "log", level, text }),
+  reached(stage) {
+    reached(stage);
+    if (stage === "first-instruction") send({ type: "stages", times: stages });
+  },
 };
 
 /**
@@ -67,7 +76,11 @@ async function load(url, expected) {
   const streaming = /^application\/wasm\b/i.test(response.headers.get("content-type") ?? "");
   try {
     // A server that does not know the type costs only the overlap of download and compilation.
-    return await (streaming ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then(compile));
+    const module = await (streaming ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then(compile));
+    const [resource] = performance.getEntriesByName(response.url, "resource");
+    reached("download", /** @type {PerformanceResourceTiming | undefined} */ (resource)?.responseEnd);
+    reached("compile");
+    return module;
   } catch (error) {
     if (error instanceof WebAssembly.CompileError || error instanceof AppError) throw error;
     throw new AppError("fetch", `The download of ${name(url)} broke off: ${String(error)}`, error);
