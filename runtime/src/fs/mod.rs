@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::abi::Errno;
+use crate::abi::event::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use crate::abi::fcntl::{O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY};
 use crate::kernel::wait::WaitQueue;
 
@@ -19,10 +20,12 @@ pub mod dentry;
 pub mod dev;
 pub mod epoll;
 pub mod eventfd;
+pub mod inotify;
 pub mod io;
 pub mod locks;
 pub mod memfs;
 pub mod mount;
+pub mod mqueue;
 pub mod namei;
 pub mod open;
 pub mod permission;
@@ -85,6 +88,13 @@ pub struct Timespec {
     pub sec: i64,
     /// 0..1_000_000_000.
     pub nsec: u32,
+}
+
+impl Timespec {
+    /// Of nanoseconds since the epoch.
+    pub fn from_nanos(ns: u64) -> Timespec {
+        Timespec { sec: (ns / 1_000_000_000) as i64, nsec: (ns % 1_000_000_000) as u32 }
+    }
 }
 
 /// What stat(2) tells of an inode.
@@ -342,6 +352,8 @@ pub trait Pages {
     fn read_page(&self, offset: u64, page: &mut [u8; 4096]) -> Result<(), Errno>;
     /// Write a page back (MAP_SHARED). Never extends the file.
     fn write_page(&self, offset: u64, page: &[u8; 4096]) -> Result<(), Errno>;
+    /// A store through a MAP_SHARED mapping is about to change a page: the moment that mtime remembers.
+    fn about_to_change(&self) {}
     /// Who may hold newer copies of pages than this object (MAP_SHARED). `mm::shared` keeps it; read(2) and write(2) of the same inode go through it first.
     fn sharers(&self) -> &crate::mm::shared::Sharers;
 }
@@ -481,6 +493,7 @@ impl Drop for OpenFile {
         if let Some(locks) = self.locks.take() {
             locks.release_description(self);
         }
+        inotify::file_happened(self, if self.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE });
         let ops = Rc::clone(&self.ops);
         ops.release(self);
     }

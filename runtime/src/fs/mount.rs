@@ -6,9 +6,10 @@ use std::rc::Rc;
 use friscy_formats::vfs::ArchivedVfs;
 
 use super::chunks::Chunks;
-use super::memfs::{Base, MemFs, Quota};
+use super::inotify::Notify;
+use super::memfs::{Base, MemFs, Quota, Shared};
 use super::tty::devpts;
-use super::{Dentry, Inode, InodeRef, Make, NewInode, Stat, Timespec, dev, mode, namei, proc, sysfs};
+use super::{Dentry, Inode, InodeRef, Make, NewInode, Stat, Timespec, dev, mode, mqueue, namei, proc, sysfs};
 use crate::abi::Errno;
 use crate::abi::mount::*;
 use crate::kernel::Kernel;
@@ -36,6 +37,8 @@ pub struct Mount {
     pub covers: RefCell<Option<Rc<Dentry>>>,
     /// MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_RELATIME.
     pub flags: Cell<u32>,
+    /// Who watches files.
+    pub notify: Rc<Notify>,
 }
 
 /// All mounts of the machine (one mount namespace), and what file systems share.
@@ -44,7 +47,10 @@ pub struct Vfs {
     root: Rc<Dentry>,
     /// Where files without a path live: pipes, sockets, epoll…
     anonymous: Rc<Mount>,
-    quota: Rc<Quota>,
+    shared: Shared,
+    /// All message queues, and their directory on a mount that is always there.
+    mqueue: Rc<mqueue::Directory>,
+    queues: Rc<Dentry>,
     chunks: Option<Rc<Chunks>>,
     /// Woken when a chunk arrived.
     pub chunk_queue: WaitQueue,
@@ -69,23 +75,32 @@ impl Inode for Nothing {
 impl Vfs {
     /// A tree whose root is an image, or empty. EIO when the archive has no root directory.
     pub fn new(archive: Option<&'static ArchivedVfs>, platform: &Rc<dyn Platform>) -> Result<Vfs, Errno> {
-        let quota = Quota::new(FILES_BYTES);
+        let notify: Rc<Notify> = Rc::default();
+        let shared = Shared {
+            quota: Quota::new(FILES_BYTES),
+            notify: Rc::clone(&notify),
+            platform: Rc::clone(platform),
+        };
         let chunk_queue = WaitQueue::new();
         let chunks = archive.map(|a| Chunks::new(a, Rc::clone(platform), chunk_queue.clone()));
         let root_dev = 0x1e;
         let root = match archive.zip(chunks.clone()) {
-            Some((archive, chunks)) => MemFs::over(root_dev, Rc::clone(&quota), Base::new(archive, chunks))?,
-            None => MemFs::tmpfs(root_dev, Rc::clone(&quota), root_attributes(0o755, Timespec::default())),
+            Some((archive, chunks)) => MemFs::over(root_dev, &shared, Base::new(archive, chunks))?,
+            None => MemFs::tmpfs(root_dev, &shared, root_attributes(0o755, Timespec::default())),
         };
         let fstype = if archive.is_some() { "overlay" } else { "tmpfs" };
         let flags = MS_NOATIME as u32;
-        let mount = Mount::new(1, fstype, fstype.as_bytes(), root, flags);
+        let mount = Mount::new(1, fstype, fstype.as_bytes(), root, flags, &notify);
         let root = Dentry::root(b"", Rc::clone(&mount.root), Rc::clone(&mount));
+        let mqueue = mqueue::Directory::new();
+        let queues = Mount::new(0, "mqueue", b"mqueue", Rc::clone(&mqueue) as InodeRef, 0, &notify);
         Ok(Vfs {
+            queues: Dentry::root(b"", Rc::clone(&queues.root), queues),
+            mqueue,
             mounts: RefCell::new(vec![(mount, Rc::clone(&root))]),
             root,
-            anonymous: Mount::new(0, "anon_inodefs", b"none", Rc::new(Nothing), 0),
-            quota,
+            anonymous: Mount::new(0, "anon_inodefs", b"none", Rc::new(Nothing), 0, &notify),
+            shared,
             chunks,
             chunk_queue,
             next_mount: Cell::new(2),
@@ -102,6 +117,21 @@ impl Vfs {
     /// The image's chunks, when there is an image.
     pub fn chunks(&self) -> Option<&Rc<Chunks>> {
         self.chunks.as_ref()
+    }
+
+    /// Who watches files (inotify(7)).
+    pub fn notify(&self) -> &Rc<Notify> {
+        &self.shared.notify
+    }
+
+    /// All message queues.
+    pub fn mqueue(&self) -> &mqueue::Directory {
+        &self.mqueue
+    }
+
+    /// The directory of all message queues, on the kernel's own mount.
+    pub fn queues(&self) -> Rc<Dentry> {
+        Rc::clone(&self.queues)
     }
 
     /// A device number for a new file system.
@@ -121,7 +151,7 @@ impl Vfs {
 
     /// The root of a new, empty tmpfs.
     pub fn tmpfs(&self, permissions: u32, now: Timespec) -> InodeRef {
-        MemFs::tmpfs(self.new_dev(), Rc::clone(&self.quota), root_attributes(permissions, now))
+        MemFs::tmpfs(self.new_dev(), &self.shared, root_attributes(permissions, now))
     }
 
     /// All mounts, in the order in which they were made, each with its root.
@@ -138,7 +168,7 @@ impl Vfs {
         at: Rc<Dentry>,
         flags: u32,
     ) -> Result<Rc<Mount>, Errno> {
-        self.attach(Mount::new(self.next_mount.get(), fstype, source, root, flags), at)
+        self.attach(Mount::new(self.next_mount.get(), fstype, source, root, flags, self.notify()), at)
     }
 
     /// Mount what `from` names over `at` (MS_BIND).
@@ -151,6 +181,7 @@ impl Vfs {
             fstype: from.mount.fstype,
             source: from.mount.source.clone(),
             root: Rc::clone(&from.inode),
+            notify: Rc::clone(self.notify()),
         };
         self.attach(Rc::new(below), at)
     }
@@ -272,6 +303,7 @@ pub fn filesystem(
             ("devpts", devpts::Directory::new(&kernel.terminals, stat))
         }
         b"proc" => ("proc", proc::mount(&kernel.world, vfs.new_dev(), now)),
+        b"mqueue" => ("mqueue", Rc::clone(&vfs.mqueue) as InodeRef),
         b"sysfs" => ("sysfs", sysfs::mount(&kernel.world, vfs.new_dev())),
         _ => return Err(Errno::ENODEV),
     })
@@ -291,6 +323,7 @@ const BOOT_MOUNTS: &[(&str, &str, &str, u64, &str)] = &[
     ("tmpfs", "tmpfs", "/dev", MS_NOSUID, "mode=755"),
     ("devpts", "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, ""),
     ("tmpfs", "shm", "/dev/shm", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777"),
+    ("mqueue", "mqueue", "/dev/mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, ""),
     ("sysfs", "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, ""),
 ];
 
@@ -331,10 +364,17 @@ impl Mount {
     /// A mount of nothing anywhere, for tests of single files.
     #[cfg(test)]
     pub(super) fn detached(fstype: &'static str, root: InodeRef) -> Rc<Mount> {
-        Mount::new(0, fstype, b"none", root, 0)
+        Mount::new(0, fstype, b"none", root, 0, &Rc::default())
     }
 
-    fn new(id: u32, fstype: &'static str, source: &[u8], root: InodeRef, flags: u32) -> Rc<Mount> {
+    fn new(
+        id: u32,
+        fstype: &'static str,
+        source: &[u8],
+        root: InodeRef,
+        flags: u32,
+        notify: &Rc<Notify>,
+    ) -> Rc<Mount> {
         Rc::new(Mount {
             id,
             fstype,
@@ -343,6 +383,7 @@ impl Mount {
             root_path: b"/".to_vec(),
             covers: RefCell::new(None),
             flags: Cell::new(flags),
+            notify: Rc::clone(notify),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use super::inotify;
 use super::permission::{self, MAY_EXEC, MAY_WRITE};
 use super::{Dentry, Make, NewInode, mode};
 use crate::abi::Errno;
@@ -291,7 +292,9 @@ pub fn create(
     let is_dir = matches!(what, Make::Directory);
     let umask = if matches!(what, Make::Symlink(_)) { 0 } else { cx.task.fs.borrow().umask.get() };
     let inode = parent.inode.make(name, what, new_inode(cx, &dir, bits & !umask, is_dir))?;
-    Ok(parent.adopt(name, inode))
+    let dentry = parent.adopt(name, inode);
+    inotify::created(parent, name, &*dentry.inode);
+    Ok(dentry)
 }
 
 /// Owner, group and mode of something new in directory `dir`, see inode(7) on set-group-ID directories.

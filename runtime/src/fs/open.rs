@@ -4,10 +4,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::inotify;
 use super::namei::{self, Walk};
 use super::permission::{self, MAY_READ, MAY_WRITE};
 use super::{Dentry, FileOps, FileRef, Io, Make, OpenFile, SetAttr, mode, poll};
 use crate::abi::Errno;
+use crate::abi::event::{IN_MODIFY, IN_OPEN};
 use crate::abi::fcntl::*;
 use crate::abi::file::O_TMPFILE_BIT;
 use crate::abi::mount::MS_NODEV;
@@ -165,11 +167,14 @@ pub fn open_dentry(
         mode::S_IFDIR => Rc::new(DirFile { end: Cell::new(u64::MAX) }),
         _ => inode.open(cx, flags)?,
     };
+    let kept = flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC) | O_LARGEFILE;
+    let file = OpenFile::new(ops, kept, dentry);
+    inotify::file_happened(&file, IN_OPEN);
     if truncates && kind == mode::S_IFREG && !created {
         inode.set_attr(&SetAttr { size: Some(0), now: cx.now(), ..SetAttr::default() })?;
+        inotify::file_happened(&file, IN_MODIFY);
     }
-    let kept = flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC) | O_LARGEFILE;
-    Ok(OpenFile::new(ops, kept, dentry))
+    Ok(file)
 }
 
 /// O_TMPFILE: a file without a name in the file system of the directory `path`.

@@ -186,6 +186,7 @@ impl Kernel {
             }
         }
         self.set_real_timer(process, None, 0);
+        self.undo_semaphores(process.tgid);
         self.strace_exit(last, None);
         self.strace_end(process.tgid, status);
         self.reparent_children(process);

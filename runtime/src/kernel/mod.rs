@@ -8,6 +8,7 @@ pub mod exec_stack;
 pub mod exit;
 pub mod fdtable;
 pub mod futex;
+pub mod ipc;
 pub mod limits;
 pub mod outbox;
 pub mod pidfd;
@@ -76,6 +77,10 @@ pub struct Kernel {
     pub linear: Rc<Linear>,
     /// System V shared memory.
     pub shm: crate::syscall::sys_shm::Segments,
+    /// System V semaphores.
+    pub semaphores: crate::syscall::sys_sem::Sets,
+    /// System V message queues.
+    pub messages: crate::syscall::sys_msg::Queues,
     /// The tmpfs of memfd_create(2); made by the first call.
     pub memfd_root: Option<crate::fs::InodeRef>,
     /// What every process has mapped; made by the first exec.
@@ -140,6 +145,8 @@ impl Kernel {
             names: Rc::default(),
             ring,
             shm: crate::syscall::sys_shm::Segments::default(),
+            semaphores: crate::syscall::sys_sem::Sets::default(),
+            messages: crate::syscall::sys_msg::Queues::default(),
             memfd_root: None,
             vdso: None,
             no_memory: Mm::new(&linear)?,
@@ -227,8 +234,7 @@ impl Ctx<'_> {
 
     /// Wall-clock time, for timestamps.
     pub fn now(&self) -> Timespec {
-        let ns = self.kernel.platform.realtime_ns();
-        Timespec { sec: (ns / 1_000_000_000) as i64, nsec: (ns % 1_000_000_000) as u32 }
+        Timespec::from_nanos(self.kernel.platform.realtime_ns())
     }
 
     /// Read a fixed-layout struct from guest memory. EFAULT.

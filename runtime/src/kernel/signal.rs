@@ -10,9 +10,9 @@ use super::{Cred, Kernel};
 use crate::abi::Errno;
 use crate::abi::resource::RLIMIT_SIGPENDING;
 use crate::abi::signal::{
-    CLD_CONTINUED, CLD_STOPPED, NSIG, SA_NOCLDSTOP, SI_KERNEL, SI_TIMER, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN,
-    SIGCHLD, SIGCONT, SIGKILL, SIGNALS, SIGRTMIN, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
-    SigAction, SigInfo,
+    CLD_CONTINUED, CLD_STOPPED, NSIG, SA_NOCLDSTOP, SI_KERNEL, SI_MESGQ, SI_TIMER, SI_TKILL, SI_USER,
+    SIG_DFL, SIG_IGN, SIGCHLD, SIGCONT, SIGKILL, SIGNALS, SIGRTMIN, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
+    SIGURG, SIGWINCH, SigAction, SigInfo,
 };
 use crate::syscall::Interrupt;
 
@@ -277,6 +277,17 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// A message queue tells `owner` of a message that `sender` sent: SI_MESGQ with a value.
+    pub fn signal_message(&mut self, sender: &Task, owner: &Rc<Process>, number: u32, value: u64) {
+        if number == 0 {
+            return;
+        }
+        let uid = sender.cred.borrow().uid;
+        let mut info = SigInfo::from_user(number, SI_MESGQ, sender.process.tgid, uid);
+        info.fields[1] = value;
+        let _ = self.signal_process(owner, info);
     }
 
     /// A fault of the task itself: cannot be blocked or ignored, kills then.

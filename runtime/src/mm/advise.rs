@@ -45,6 +45,12 @@ impl Mm {
         let anonymous = matches!(part.backing, Backing::Anonymous);
         match advice {
             Advice::Nothing => {}
+            // What nobody may write stays as it is.
+            Advice::DontNeed | Advice::Free
+                if anonymous && part.flags.contains(AreaFlags::SEALED) && !part.writable() =>
+            {
+                return Err(Errno::EPERM);
+            }
             // The pages that come without waiting; the others on demand.
             Advice::WillNeed => {
                 if !anonymous && part.readable() {

@@ -133,6 +133,7 @@ impl Mm {
             return Err(Fault::Bus);
         }
         if access == Access::Write {
+            object.about_to_change();
             sharers.revoke(index..index + 1, Some((&self.arena, page)));
             let state = self.arena.flags(page) | DIRTY;
             self.arena.set_flags(page, byte(area, state));

@@ -78,9 +78,10 @@ impl Mm {
                 if addr < GUEST_START {
                     return Err(Errno::EPERM);
                 }
-                if matches!(place, Place::FixedNoReplace(_)) && !self.areas.borrow().is_free(range) {
+                if matches!(place, Place::FixedNoReplace(_)) && !self.areas.borrow().is_free(range.clone()) {
                     return Err(Errno::EEXIST);
                 }
+                self.unsealed(&range)?;
                 addr
             }
         };
@@ -143,8 +144,26 @@ impl Mm {
         if range.is_empty() {
             return Err(Errno::EINVAL);
         }
+        self.unsealed(&range)?;
         self.unmap_range(range);
         Ok(())
+    }
+
+    /// mseal(2). EINVAL, ENOMEM where nothing is mapped.
+    pub fn seal(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        let range = page_range(addr, len).map_err(|_| Errno::EINVAL)?;
+        if !self.areas.borrow().covers(range.clone()) {
+            return Err(Errno::ENOMEM);
+        }
+        self.areas.borrow_mut().change(range, |area| area.flags.insert(AreaFlags::SEALED));
+        Ok(())
+    }
+
+    /// EPERM when something in the range is sealed.
+    pub(super) fn unsealed(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let areas = self.areas.borrow();
+        let sealed = areas.overlapping(range.clone()).any(|area| area.flags.contains(AreaFlags::SEALED));
+        if sealed { Err(Errno::EPERM) } else { Ok(()) }
     }
 
     /// Unmap whatever lies in an aligned range.
@@ -158,6 +177,7 @@ impl Mm {
     /// mprotect(2). ENOMEM where nothing is mapped (what comes before it is changed), EACCES beyond what the mapping may be.
     pub fn protect(&self, addr: u64, len: u64, prot: u32) -> Result<(), Errno> {
         let range = page_range(addr, len)?;
+        self.unsealed(&range)?;
         let mut at = range.start;
         while at < range.end {
             let part = match self.areas.borrow().find(at) {
@@ -188,6 +208,9 @@ impl Mm {
         }
         let (Some(old), Some(new)) = (round_up(layout.brk), round_up(to)) else { return layout.brk };
         if new < old {
+            if self.unsealed(&(new..old)).is_err() {
+                return layout.brk;
+            }
             self.unmap_range(new..old);
         } else if new > old {
             let free = self.areas.borrow().is_free(old..new);
@@ -219,6 +242,7 @@ impl Mm {
         if old.end > area.end {
             return Err(Errno::EFAULT);
         }
+        self.unsealed(&old)?;
         if how.dont_unmap && (new_len != old_len || !how.may_move) {
             return Err(Errno::EINVAL);
         }

@@ -31,6 +31,8 @@ bitflags::bitflags! {
         const DONTDUMP = 64;
         /// A SysV segment: shmdt(2) finds it by this.
         const SYSV = 128;
+        /// mseal(2): what it maps and how stays as it is.
+        const SEALED = 256;
     }
 }
 

@@ -482,7 +482,7 @@ impl Socket {
     }
 
     /// A message of the kernel's own (netlink).
-    pub(super) fn deliver_bytes(&self, data: Vec<u8>, from: Address) {
+    pub fn deliver_bytes(&self, data: Vec<u8>, from: Address) {
         self.deliver(Segment { data, at: 0, rights: Vec::new(), cred: Credentials::default(), from });
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use friscy_formats::ring::LogLevel;
 
-use super::table::{self, Row, Support};
+use super::table::{self, Support};
 use super::{Args, Block, Flow, Interrupt, SysResult};
 use crate::abi::Errno;
 use crate::kernel::{Ctx, Kernel, Task};
@@ -89,14 +89,13 @@ impl Kernel {
     }
 
     /// A system call nobody knows: loud, but once.
-    fn report_unknown(&mut self, task: &Task, number: u64, row: Option<&Row>) {
+    fn report_unknown(&mut self, task: &Task, number: u64) {
         if !self.unknown_calls.insert(number) {
             return;
         }
         let comm = task.comm.borrow();
         let comm = String::from_utf8_lossy(&comm);
-        let name = row.map_or("unknown", |row| row.name);
-        let line = format!("{comm}[{}]: system call {number} ({name}) is not implemented: ENOSYS", task.tid);
+        let line = format!("{comm}[{}]: there is no system call {number}: ENOSYS", task.tid);
         self.ring.log(LogLevel::Warning, &line);
     }
 }
@@ -122,9 +121,9 @@ fn call(cx: &mut Ctx<'_>, number: u64, args: Args) -> SysResult {
     match row.map(|row| row.support) {
         Some(Support::Full(handler) | Support::Partial(handler, _)) => handler(cx, args),
         Some(Support::Refused(errno, _)) => Err(errno.into()),
-        Some(Support::Missing) | None => {
+        None => {
             let task = Rc::clone(&cx.task);
-            cx.kernel.report_unknown(&task, number, row);
+            cx.kernel.report_unknown(&task, number);
             Err(Errno::ENOSYS.into())
         }
     }

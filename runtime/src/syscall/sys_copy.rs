@@ -2,9 +2,10 @@
 //! vmsplice(2), copy_file_range(2).
 
 use super::sys_file::pipe;
-use super::sys_rw::{block_on, iovec, pause, read_file, readable, writable, write_file};
+use super::sys_rw::{block_on, iovec, moved, pause, read_file, readable, writable, write_file};
 use super::{Args, Flow, SysResult};
 use crate::abi::Errno;
+use crate::abi::event::{IN_ACCESS, IN_MODIFY};
 use crate::abi::fcntl::*;
 use crate::fs::{FileRef, Io, OpenFile, mode};
 use crate::kernel::Ctx;
@@ -72,6 +73,8 @@ fn transfer(
             Err(errno) => return Err(errno.into()),
         }
     }
+    moved(input, IN_ACCESS, done);
+    moved(out, IN_MODIFY, done);
     Ok(done)
 }
 
@@ -190,11 +193,11 @@ fn pipe_to_pipe(
     }
     let room = if to.has_readers() { to.room() } else { 1 };
     let bytes = from.peek(usize::try_from(len).unwrap_or(usize::MAX).min(room));
-    let moved = out.ops.write(cx, out, &mut Io::bytes(&bytes), None)?;
+    let written = out.ops.write(cx, out, &mut Io::bytes(&bytes), None)?;
     if consume {
-        discard(cx, input, moved)?;
+        discard(cx, input, written)?;
     }
-    Ok(moved as u64)
+    Ok(written as u64)
 }
 
 /// Take `count` bytes, which were peeked at, out of a pipe.
@@ -224,12 +227,13 @@ fn from_pipe_to_file(
     let bytes = from.peek(len.min(BUFFER) as usize);
     let at = out.ops.seekable().then_some(to.at);
     match out.ops.write(cx, out, &mut Io::bytes(&bytes), at) {
-        Ok(moved) => {
-            discard(cx, input, moved)?;
+        Ok(written) => {
+            discard(cx, input, written)?;
             if at.is_some() {
-                to.advance(cx, out, moved as u64)?;
+                to.advance(cx, out, written as u64)?;
             }
-            Ok(moved as u64)
+            moved(out, IN_MODIFY, written as u64);
+            Ok(written as u64)
         }
         Err(Errno::EAGAIN) => would_block(flags, &[out]),
         Err(errno) => Err(errno.into()),
@@ -259,11 +263,12 @@ fn file_to_pipe(
     if got == 0 {
         return Ok(0);
     }
-    let moved = out.ops.write(cx, out, &mut Io::bytes(&buffer[..got]), None)?;
+    let written = out.ops.write(cx, out, &mut Io::bytes(&buffer[..got]), None)?;
     if at.is_some() {
-        from.advance(cx, input, moved as u64)?;
+        from.advance(cx, input, written as u64)?;
     }
-    Ok(moved as u64)
+    moved(input, IN_ACCESS, written as u64);
+    Ok(written as u64)
 }
 
 /// tee(2).

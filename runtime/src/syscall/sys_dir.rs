@@ -5,13 +5,14 @@ use std::rc::Rc;
 use super::sys_rw::io_file;
 use super::{Args, Flow, SysResult};
 use crate::abi::Errno;
+use crate::abi::event::IN_ACCESS;
 use crate::abi::fcntl::*;
 use crate::fs::namei::{self, Last};
 use crate::fs::open::DirFile;
 use crate::fs::permission::{
     self, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_MKNOD, CAP_SYS_CHROOT, MAY_EXEC, MAY_READ, MAY_WRITE,
 };
-use crate::fs::{Dentry, Make, Stat, mode};
+use crate::fs::{Dentry, Make, Stat, inotify, mode};
 use crate::kernel::Ctx;
 
 /// Bytes of directory entries produced in one call at most.
@@ -30,6 +31,7 @@ pub(super) fn getdents64(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     let room = args.u64(2).min(LISTING) as usize;
     let mut out = Vec::new();
+    inotify::file_happened(&file, IN_ACCESS);
     let mut position = file.pos.get();
     if position == 0 {
         dir.end.set(dentry.inode.read_dir_end());
@@ -271,6 +273,8 @@ pub(super) fn linkat(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         return Err(Errno::ENOENT.into());
     }
     last.parent.inode.link(&last.name, &source.inode, cx.now())?;
+    inotify::links_changed(&last.parent, &*source.inode);
+    inotify::created(&last.parent, &last.name, &*source.inode);
     Ok(0)
 }
 
@@ -323,8 +327,10 @@ pub(super) fn unlinkat(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         last.parent.inode.rmdir(&last.name, now)?;
     } else {
         last.parent.inode.unlink(&last.name, now)?;
+        inotify::links_changed(&last.parent, &*victim.inode);
     }
     last.parent.forget(&last.name);
+    inotify::deleted(&last.parent, &last.name, &*victim.inode);
     Ok(0)
 }
 
@@ -383,6 +389,14 @@ fn rename(cx: &Ctx<'_>, from: &Last, to: &Last, flags: u32) -> SysResult {
     }
     from.parent.inode.rename(&from.name, &to.parent.inode, &to.name, flags, cx.now())?;
     from.parent.renamed(&from.name, &to.parent, &to.name, exchange);
+    let (old, new) = ((&*from.parent, from.name.as_slice()), (&*to.parent, to.name.as_slice()));
+    match &target {
+        Some(target) if exchange => {
+            inotify::renamed(old, new, &*source.inode, None);
+            inotify::renamed(new, old, &*target.inode, None);
+        }
+        _ => inotify::renamed(old, new, &*source.inode, target.as_ref().map(|t| &*t.inode)),
+    }
     Ok(0)
 }
 

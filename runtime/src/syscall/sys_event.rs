@@ -5,12 +5,14 @@ use std::rc::Rc;
 use super::{Args, Flow, SysResult};
 use crate::abi::Errno;
 use crate::abi::event::*;
-use crate::abi::fcntl::{O_CLOEXEC, O_NONBLOCK, O_RDWR};
+use crate::abi::fcntl::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR};
 use crate::abi::time::*;
 use crate::fs::eventfd::EventFd;
+use crate::fs::inotify::Inotify;
+use crate::fs::permission::{self, MAY_READ};
 use crate::fs::signalfd::SignalFd;
 use crate::fs::timerfd::TimerFd;
-use crate::fs::{FileOps, FileRef, anon};
+use crate::fs::{FileOps, FileRef, anon, namei};
 use crate::kernel::Ctx;
 
 /// A new anonymous file of `kind`; `flags` hold O_CLOEXEC and O_NONBLOCK.
@@ -95,4 +97,40 @@ pub(super) fn signalfd4(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     let ops = Rc::new(SignalFd::new(&cx.task, mask));
     install(cx, "[signalfd]", ops, flags)
+}
+
+/// inotify_init1(flags).
+pub(super) fn inotify_init1(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    let flags = args.u32(0);
+    only(flags, IN_CLOEXEC | IN_NONBLOCK)?;
+    let instance = Inotify::new(cx.kernel.vfs.notify())?;
+    let file = anon::open_kind(cx, "inotify", instance, O_RDONLY | flags & O_NONBLOCK);
+    Ok(cx.task.files.borrow().install(file, flags & O_CLOEXEC != 0, 0)? as u64)
+}
+
+fn inotify_of(file: &FileRef) -> Result<&Inotify, Errno> {
+    file.ops.as_any().downcast_ref().ok_or(Errno::EINVAL)
+}
+
+/// inotify_add_watch(fd, path, mask).
+pub(super) fn inotify_add_watch(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    let mask = args.u32(2);
+    only(mask, INOTIFY.iter().fold(0, |all, &(bit, _)| all | bit as u32))?;
+    let file = cx.file(args.fd(0))?;
+    let instance = inotify_of(&file)?;
+    let path = cx.read_path(args.u64(1))?;
+    let nofollow = if mask & IN_DONT_FOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let dentry = namei::lookup(cx, AT_FDCWD, &path, nofollow)?;
+    if mask & IN_ONLYDIR != 0 && !dentry.is_dir() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    permission::may(cx, &*dentry.inode, MAY_READ)?;
+    Ok(instance.watch(&*dentry.inode, mask)? as u64)
+}
+
+/// inotify_rm_watch(fd, wd).
+pub(super) fn inotify_rm_watch(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    let file = cx.file(args.fd(0))?;
+    inotify_of(&file)?.unwatch(args.i32(1))?;
+    Ok(0)
 }

@@ -13,7 +13,7 @@ use crate::abi::mount::MS_NOEXEC;
 use crate::fs::{OpenFile, Pages, mode};
 use crate::kernel::Ctx;
 use crate::mm::shared::SharedMemory;
-use crate::mm::{Access, Advice, AreaFlags, Backing, GUEST_END, Mapped, Mapping, PAGE, Place, Remap};
+use crate::mm::{Access, Advice, Area, AreaFlags, Backing, GUEST_END, Mapped, Mapping, PAGE, Place, Remap};
 
 const PROT_ALL: u32 = PROT_READ | PROT_WRITE | PROT_EXEC;
 
@@ -298,4 +298,32 @@ pub(super) fn munlockall(cx: &mut Ctx<'_>, _args: Args) -> SysResult {
 /// brk(2), the system call: the new break, or the old one.
 pub(super) fn brk(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     Ok(cx.mm().brk(args.u64(0)))
+}
+
+/// mseal(addr, len, flags).
+pub(super) fn mseal(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    if args.u64(2) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    cx.mm().seal(args.u64(0), args.u64(1))?;
+    Ok(0)
+}
+
+/// remap_file_pages(addr, size, prot, pgoff, flags): as Linux does it since 4.0, by mapping the file anew.
+pub(super) fn remap_file_pages(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    let (start, len) = whole_pages(args.u64(0), args.u64(1) & !(PAGE - 1))?;
+    let offset = args.u64(3).checked_mul(PAGE).ok_or(Errno::EINVAL)?;
+    offset.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+    if args.u64(2) != 0 || len == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mm = cx.mm();
+    let area = mm.areas().find(start).cloned().ok_or(Errno::EINVAL)?;
+    let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
+    if !area.shared() || !matches!(area.backing, Backing::File(_)) || end > area.end {
+        return Err(Errno::EINVAL.into());
+    }
+    let Area { prot, may, flags, backing, .. } = area;
+    mm.map(Place::Fixed(start), Mapping { len, prot, may, flags, backing, offset })?;
+    Ok(0)
 }

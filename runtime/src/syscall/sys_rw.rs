@@ -4,15 +4,14 @@
 //! is faulted in at once. Bytes already moved are kept in `task.progress.done`
 //! while the call waits (for room in a pipe, for a chunk).
 
-use std::rc::Rc;
-
 use super::{Args, Block, Flow, Interrupt, SysResult};
 use crate::abi::Errno;
+use crate::abi::event::{IN_ACCESS, IN_MODIFY};
 use crate::abi::fcntl::*;
 use crate::abi::resource::RLIMIT_FSIZE;
 use crate::abi::signal::SIGXFSZ;
 use crate::fs::open::DirFile;
-use crate::fs::{FileRef, OpenFile, mode};
+use crate::fs::{Dentry, FileRef, OpenFile, inotify, mode};
 use crate::kernel::{Ctx, Target, user_io};
 use crate::mm::Access;
 
@@ -149,7 +148,10 @@ pub(super) fn read_file(
     let mm = cx.mm();
     let mut io = user_io(&mm, part, Access::Write)?;
     match file.ops.read(cx, file, &mut io, None) {
-        Ok(n) => Ok(n as u64),
+        Ok(n) => {
+            moved(file, IN_ACCESS, n as u64);
+            Ok(n as u64)
+        }
         Err(Errno::EAGAIN) if !nowait && !file.nonblocking() => Err(wait_for(cx, file)),
         Err(errno) => Err(errno.into()),
     }
@@ -190,7 +192,15 @@ fn read_at(cx: &mut Ctx<'_>, file: &FileRef, pieces: &Pieces, at: Option<u64>) -
     if at.is_none() {
         file.pos.set(start + done);
     }
+    moved(file, IN_ACCESS, done);
     Ok(done)
+}
+
+/// Say to who watches `file` that bytes were moved.
+pub(super) fn moved(file: &OpenFile, event: u32, bytes: u64) {
+    if bytes > 0 {
+        inotify::file_happened(file, event);
+    }
 }
 
 /// Write from `pieces`, at `at`, at the file's position, or at its end (`append`).
@@ -202,12 +212,18 @@ pub(super) fn write_file(
     append: bool,
     nowait: bool,
 ) -> SysResult {
-    if file.ops.seekable() {
-        return write_at(cx, file, pieces, at, append || file.flags.get() & O_APPEND != 0);
-    }
-    if at.is_some() {
+    let written = if file.ops.seekable() {
+        write_at(cx, file, pieces, at, append || file.flags.get() & O_APPEND != 0)?
+    } else if at.is_some() {
         return Err(Errno::ESPIPE.into());
-    }
+    } else {
+        write_stream(cx, file, pieces, nowait)?
+    };
+    moved(file, IN_MODIFY, written);
+    Ok(written)
+}
+
+fn write_stream(cx: &mut Ctx<'_>, file: &FileRef, pieces: &Pieces, nowait: bool) -> SysResult {
     let wanted = total(pieces);
     let mut done = cx.task.progress.borrow().done.min(wanted);
     let mm = cx.mm();
@@ -464,7 +480,8 @@ pub(super) fn readahead(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 }
 
 /// truncate(2) and ftruncate(2) of an inode that may be written: the limit, then the size.
-pub(super) fn set_size(cx: &mut Ctx<'_>, inode: &crate::fs::InodeRef, size: i64) -> SysResult {
+pub(super) fn set_size(cx: &mut Ctx<'_>, dentry: &Dentry, size: i64) -> SysResult {
+    let inode = &dentry.inode;
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
     if size > inode.stat().size && size > size_max(cx) {
         size_limit(cx);
@@ -472,6 +489,7 @@ pub(super) fn set_size(cx: &mut Ctx<'_>, inode: &crate::fs::InodeRef, size: i64)
     }
     let now = cx.now();
     inode.set_attr(&crate::fs::SetAttr { size: Some(size), mtime: Some(now), now, ..Default::default() })?;
+    inotify::happened(dentry, IN_MODIFY);
     Ok(0)
 }
 
@@ -482,7 +500,7 @@ pub(super) fn ftruncate(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     if !regular || !file.writable() || args.i64(1) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    set_size(cx, &Rc::clone(&file.dentry.inode), args.i64(1))
+    set_size(cx, &file.dentry, args.i64(1))
 }
 
 /// fallocate(2).
@@ -517,5 +535,6 @@ pub(super) fn fallocate(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     let now = cx.now();
     file.ops.allocate(&file, bits, from as u64, len as u64, now)?;
+    inotify::file_happened(&file, IN_MODIFY);
     Ok(0)
 }

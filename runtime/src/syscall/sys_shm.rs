@@ -3,7 +3,6 @@
 //! A segment is a shared-memory object with a number; attaching maps it. It
 //! lives until it is removed (IPC_RMID) and no address space maps it.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -11,18 +10,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{Args, SysResult};
 use crate::abi::Errno;
 use crate::abi::mman::{PROT_EXEC, PROT_READ, PROT_WRITE};
-use crate::kernel::{Cred, Ctx};
+use crate::kernel::Ctx;
+use crate::kernel::ipc::{
+    IPC_64, IPC_INFO, IPC_PRIVATE, IPC_RMID, IPC_SET, IPC_STAT, Object, Perm, Registry,
+};
 use crate::mm::shared::SharedMemory;
 use crate::mm::{AreaFlags, Backing, Mapped, Mapping, PAGE, Place};
 
-const IPC_PRIVATE: i32 = 0;
-const IPC_CREAT: u32 = 0o1000;
-const IPC_EXCL: u32 = 0o2000;
-const IPC_RMID: u32 = 0;
-const IPC_SET: u32 = 1;
-const IPC_STAT: u32 = 2;
 const SHM_LOCK: u32 = 11;
 const SHM_UNLOCK: u32 = 12;
+const SHM_STAT: u32 = 13;
+const SHM_INFO: u32 = 14;
+const SHM_STAT_ANY: u32 = 15;
 const SHM_RDONLY: u32 = 0o10000;
 const SHM_RND: u32 = 0o20000;
 const SHM_REMAP: u32 = 0o40000;
@@ -33,13 +32,10 @@ const SHM_DEST: u32 = 0o1000;
 const SEGMENTS_MAX: usize = 4096;
 
 /// All segments of a machine.
-#[derive(Default)]
-pub struct Segments {
-    by_id: BTreeMap<i32, Segment>,
-    last_id: i32,
-}
+pub type Segments = Registry<Segment>;
 
-struct Segment {
+/// One segment.
+pub struct Segment {
     status: ShmidDs,
     /// Each area that maps it holds one more reference.
     mapped: Rc<Mapped>,
@@ -48,111 +44,77 @@ struct Segment {
 /// `struct shmid64_ds`, `asm-generic/shmbuf.h`.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct ShmidDs {
-    key: i32,
-    uid: u32,
-    gid: u32,
-    cuid: u32,
-    cgid: u32,
-    mode: u32,
-    seq: u32,
-    pad: u32,
+#[allow(missing_docs, reason = "the names are Linux's; shmctl(2) says what they mean")]
+pub struct ShmidDs {
+    pub perm: Perm,
+    pub bytes: u64,
+    pub atime: i64,
+    pub dtime: i64,
+    pub ctime: i64,
+    pub cpid: u32,
+    pub lpid: u32,
+    pub nattch: u64,
     unused: [u64; 2],
-    bytes: u64,
-    atime: i64,
-    dtime: i64,
-    ctime: i64,
-    cpid: u32,
-    lpid: u32,
-    nattch: u64,
-    unused2: [u64; 2],
 }
 const _: () = assert!(size_of::<ShmidDs>() == 112);
+
+impl Object for Segment {
+    fn perm(&self) -> &Perm {
+        &self.status.perm
+    }
+}
 
 impl Segment {
     fn attachments(&self) -> u64 {
         Rc::strong_count(&self.mapped) as u64 - 1
     }
 
-    /// EACCES unless `cred` may do this (4 read, 2 write). See sysvipc(7).
-    fn check(&self, cred: &Cred, want: u32) -> Result<(), Errno> {
-        let status = &self.status;
-        let shift = if cred.euid == status.uid || cred.euid == status.cuid {
-            6
-        } else if cred.in_group(status.gid) || cred.in_group(status.cgid) {
-            3
-        } else {
-            0
-        };
-        if cred.euid == 0 || status.mode >> shift & want == want { Ok(()) } else { Err(Errno::EACCES) }
+    /// What IPC_STAT and /proc/sysvipc/shm show.
+    pub fn status(&self) -> ShmidDs {
+        ShmidDs { nattch: self.attachments(), ..self.status }
     }
 }
 
-impl Segments {
-    /// Drop what was removed and is no longer attached.
-    fn sweep(&mut self) {
-        self.by_id.retain(|_, segment| segment.status.mode & SHM_DEST == 0 || segment.attachments() > 0);
-    }
+/// Drop what was removed and is no longer attached.
+fn sweep(segments: &mut Segments) {
+    segments.retain(|segment| segment.status.perm.mode & SHM_DEST == 0 || segment.attachments() > 0);
+}
 
-    fn get(&mut self, id: i32) -> Result<&mut Segment, Errno> {
-        self.sweep();
-        self.by_id.get_mut(&id).ok_or(Errno::EINVAL)
-    }
+fn get<'c>(cx: &'c mut Ctx<'_>, id: i32) -> Result<&'c mut Segment, Errno> {
+    sweep(&mut cx.kernel.shm);
+    cx.kernel.shm.get(id)
 }
 
 /// shmget(2).
 pub(super) fn shmget(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let (key, bytes, flags) = (args.i32(0), args.u64(1), args.u32(2));
-    let cred = Rc::clone(&cx.task.cred.borrow());
-    cx.kernel.shm.sweep();
-    let found =
-        cx.kernel.shm.by_id.iter().find(|(_, segment)| key != IPC_PRIVATE && segment.status.key == key);
-    if let Some((&id, segment)) = found {
-        if flags & (IPC_CREAT | IPC_EXCL) == IPC_CREAT | IPC_EXCL {
-            return Err(Errno::EEXIST.into());
-        }
-        if bytes > segment.status.bytes {
-            return Err(Errno::EINVAL.into());
-        }
-        segment.check(&cred, flags >> 6 & 6)?;
-        return Ok(id as u64);
-    }
-    if key != IPC_PRIVATE && flags & IPC_CREAT == 0 {
-        return Err(Errno::ENOENT.into());
+    let cred = cx.cred();
+    sweep(&mut cx.kernel.shm);
+    if let Some(id) = cx.kernel.shm.find(key, flags, &cred, SEGMENTS_MAX)? {
+        let fits = bytes <= cx.kernel.shm.get(id)?.status.bytes;
+        return if fits { Ok(id as u64) } else { Err(Errno::EINVAL.into()) };
     }
     let len = bytes.checked_next_multiple_of(PAGE).filter(|&len| len > 0).ok_or(Errno::EINVAL)?;
-    if len > cx.kernel.linear.limit_bytes() || cx.kernel.shm.by_id.len() >= SEGMENTS_MAX {
+    if len > cx.kernel.linear.limit_bytes() {
         return Err(Errno::ENOSPC.into());
     }
     let pages = SharedMemory::new(&cx.kernel.linear, len);
     let name = format!("/SYSV{key:08x} (deleted)").into_bytes();
-    let status = ShmidDs {
-        key,
-        uid: cred.euid,
-        gid: cred.egid,
-        cuid: cred.euid,
-        cgid: cred.egid,
-        mode: flags & 0o777,
-        bytes,
-        ctime: cx.now().sec,
-        cpid: cx.task.process.tgid,
-        ..ShmidDs::default()
-    };
-    let segments = &mut cx.kernel.shm;
-    segments.last_id = segments.last_id.checked_add(1).ok_or(Errno::ENOSPC)?;
+    let perm = Perm::new(key, flags, &cred);
+    let status =
+        ShmidDs { perm, bytes, ctime: cx.now().sec, cpid: cx.task.process.tgid, ..ShmidDs::default() };
     let mapped = Rc::new(Mapped { pages, dentry: None, name });
-    segments.by_id.insert(segments.last_id, Segment { status, mapped });
-    Ok(segments.last_id as u64)
+    Ok(cx.kernel.shm.add(Segment { status, mapped })? as u64)
 }
 
 /// shmat(2).
 pub(super) fn shmat(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let (id, addr, flags) = (args.i32(0), args.u64(1), args.u32(2));
-    let cred = Rc::clone(&cx.task.cred.borrow());
+    let cred = cx.cred();
     let (now, pid, mm) = (cx.now().sec, cx.task.process.tgid, cx.mm());
-    let segment = cx.kernel.shm.get(id)?;
+    let segment = get(cx, id)?;
     let writes = flags & SHM_RDONLY == 0;
-    segment.check(&cred, if writes { 6 } else { 4 })?;
+    segment.status.perm.check(&cred, if writes { 6 } else { 4 })?;
     let addr = if flags & SHM_RND != 0 { addr & !(PAGE - 1) } else { addr };
     let place = match addr {
         0 if flags & SHM_REMAP != 0 => return Err(Errno::EINVAL.into()),
@@ -204,44 +166,58 @@ pub(super) fn shmdt(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         mm.unmap(start, len)?;
     }
     let (now, pid) = (cx.now().sec, cx.task.process.tgid);
-    for segment in cx.kernel.shm.by_id.values_mut().filter(|s| Rc::ptr_eq(&s.mapped, &mapped)) {
+    for segment in cx.kernel.shm.values_mut().filter(|s| Rc::ptr_eq(&s.mapped, &mapped)) {
         (segment.status.dtime, segment.status.lpid) = (now, pid);
     }
     drop(mapped);
-    cx.kernel.shm.sweep();
+    sweep(&mut cx.kernel.shm);
     Ok(0)
 }
 
 /// shmctl(2).
 pub(super) fn shmctl(cx: &mut Ctx<'_>, args: Args) -> SysResult {
-    /// IPC_64: a flag of old interfaces that glibc may still set.
-    const IPC_64: u32 = 0x100;
     let (id, command, addr) = (args.i32(0), args.u32(1) & !IPC_64, args.u64(2));
-    let cred = Rc::clone(&cx.task.cred.borrow());
+    let cred = cx.cred();
     let now = cx.now().sec;
-    if command == IPC_STAT {
-        let segment = cx.kernel.shm.get(id)?;
-        segment.check(&cred, 4)?;
-        let status = ShmidDs { nattch: segment.attachments(), ..segment.status };
-        cx.write_user(addr, &status)?;
-        return Ok(0);
+    match command {
+        IPC_INFO => {
+            // struct shminfo64: shmmax, shmmin, shmmni, shmseg, shmall.
+            let most = u64::MAX - (1 << 24);
+            cx.write_user(addr, &[most, 1, SEGMENTS_MAX as u64, SEGMENTS_MAX as u64, most, 0, 0, 0, 0])?;
+            return Ok(cx.kernel.shm.highest());
+        }
+        SHM_INFO => {
+            sweep(&mut cx.kernel.shm);
+            // struct shm_info: segments, pages, pages resident, pages swapped, and two that are always 0.
+            let pages = cx.kernel.shm.iter().map(|(_, s)| s.status.bytes.div_ceil(PAGE)).sum::<u64>();
+            let segments = cx.kernel.shm.len() as u64;
+            cx.write_user(addr, &[segments, pages, pages, 0, 0, 0])?;
+            return Ok(cx.kernel.shm.highest());
+        }
+        IPC_STAT | SHM_STAT | SHM_STAT_ANY => {
+            let id = if command == IPC_STAT { id } else { cx.kernel.shm.at(id)? };
+            let segment = get(cx, id)?;
+            if command != SHM_STAT_ANY {
+                segment.status.perm.check(&cred, 4)?;
+            }
+            let status = segment.status();
+            cx.write_user(addr, &status)?;
+            return Ok(if command == IPC_STAT { 0 } else { id as u64 });
+        }
+        _ => {}
     }
     let given = if command == IPC_SET { Some(cx.read_user::<ShmidDs>(addr)?) } else { None };
-    let segment = cx.kernel.shm.get(id)?;
-    let owner = cred.euid == 0 || cred.euid == segment.status.uid || cred.euid == segment.status.cuid;
-    if !owner {
-        return Err(Errno::EPERM.into());
-    }
+    let segment = get(cx, id)?;
+    segment.status.perm.check_owner(&cred)?;
     match (command, given) {
         (IPC_RMID, _) => {
-            segment.status.mode |= SHM_DEST;
-            segment.status.key = IPC_PRIVATE;
-            cx.kernel.shm.sweep();
+            segment.status.perm.mode |= SHM_DEST;
+            segment.status.perm.key = IPC_PRIVATE;
+            sweep(&mut cx.kernel.shm);
         }
         (IPC_SET, Some(given)) => {
-            let status = &mut segment.status;
-            (status.uid, status.gid, status.ctime) = (given.uid, given.gid, now);
-            status.mode = status.mode & SHM_DEST | given.mode & 0o777;
+            segment.status.perm.set(&given.perm);
+            segment.status.ctime = now;
         }
         // Nothing is ever swapped out.
         (SHM_LOCK | SHM_UNLOCK, _) => {}

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use super::sys_rw::{io_file, set_size};
 use super::{Args, SysResult};
 use crate::abi::Errno;
+use crate::abi::event::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use crate::abi::fcntl::*;
 use crate::abi::mount::{MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME};
 use crate::abi::stat::*;
 use crate::fs::permission::{self, CAP_CHOWN, CAP_FSETID, MAY_EXEC, MAY_WRITE};
-use crate::fs::{Dentry, SetAttr, Stat, Timespec, mode, namei};
+use crate::fs::{Dentry, SetAttr, Stat, Timespec, inotify, mode, namei};
 use crate::kernel::{Cred, Ctx};
 
 fn kernel_stat(stat: &Stat) -> KernelStat {
@@ -154,7 +155,7 @@ pub(super) fn truncate(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     permission::may(cx, &*dentry.inode, MAY_WRITE)?;
     permission::writable(&dentry.mount)?;
-    set_size(cx, &Rc::clone(&dentry.inode), args.i64(1))
+    set_size(cx, &dentry, args.i64(1))
 }
 
 /// faccessat(2).
@@ -217,6 +218,7 @@ fn change_mode(cx: &Ctx<'_>, dentry: &Dentry, bits: u32) -> SysResult {
         bits &= !mode::S_ISGID;
     }
     dentry.inode.set_attr(&SetAttr { mode: Some(bits), now: cx.now(), ..SetAttr::default() })?;
+    inotify::happened(dentry, IN_ATTRIB);
     Ok(0)
 }
 
@@ -261,6 +263,7 @@ fn change_owner(cx: &Ctx<'_>, dentry: &Dentry, uid: u32, gid: u32) -> SysResult 
     let kept = permission::without_set_id(stat.mode) & 0o7777;
     let mode = (!is_dir && kept != stat.mode & 0o7777).then_some(kept);
     dentry.inode.set_attr(&SetAttr { mode, uid, gid, now: cx.now(), ..SetAttr::default() })?;
+    inotify::happened(dentry, IN_ATTRIB);
     Ok(0)
 }
 
@@ -338,5 +341,12 @@ pub(super) fn utimensat(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     };
     let (atime, mtime) = (value(&times[0]), value(&times[1]));
     dentry.inode.set_attr(&SetAttr { atime, mtime, now, ..SetAttr::default() })?;
+    // Linux reports one time alone as what it stands for.
+    let event = match (atime, mtime) {
+        (Some(_), None) => IN_ACCESS,
+        (None, _) => IN_MODIFY,
+        _ => IN_ATTRIB,
+    };
+    inotify::happened(&dentry, event);
     Ok(0)
 }

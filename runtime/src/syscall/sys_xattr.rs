@@ -5,9 +5,10 @@ use std::rc::Rc;
 use super::sys_rw::io_file;
 use super::{Args, Flow, SysResult};
 use crate::abi::Errno;
+use crate::abi::event::IN_ATTRIB;
 use crate::abi::fcntl::*;
 use crate::fs::permission::{self, CAP_SYS_ADMIN, MAY_READ, MAY_WRITE};
-use crate::fs::{Dentry, mode, namei};
+use crate::fs::{Dentry, inotify, mode, namei};
 use crate::kernel::Ctx;
 
 /// Longest name (XATTR_NAME_MAX).
@@ -73,6 +74,7 @@ fn set(cx: &Ctx<'_>, dentry: &Dentry, args: Args) -> SysResult {
     cx.mm().copy_in(args.u64(2), &mut value)?;
     permit(cx, dentry, &name, MAY_WRITE)?;
     dentry.inode.set_xattr(&name, &value, flags)?;
+    inotify::happened(dentry, IN_ATTRIB);
     Ok(0)
 }
 
@@ -110,6 +112,7 @@ fn remove(cx: &Ctx<'_>, dentry: &Dentry, args: Args) -> SysResult {
     let name = name(cx, args.u64(1))?;
     permit(cx, dentry, &name, MAY_WRITE)?;
     dentry.inode.remove_xattr(&name)?;
+    inotify::happened(dentry, IN_ATTRIB);
     Ok(0)
 }
 

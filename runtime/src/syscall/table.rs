@@ -12,7 +12,10 @@ use super::{
     sys_copy, sys_dir, sys_file, sys_lock, sys_memfd, sys_mm, sys_mount, sys_rw, sys_socket, sys_stat,
     sys_xattr,
 };
-use super::{sys_cred, sys_futex, sys_process, sys_sched, sys_shm, sys_signal, sys_system, sys_time};
+use super::{
+    sys_cred, sys_futex, sys_mqueue, sys_msg, sys_process, sys_sched, sys_sem, sys_shm, sys_signal,
+    sys_system, sys_time,
+};
 use crate::abi::{Errno, event, fcntl, mman, mount, prctl, resource, sched, signal, socket, time, wait};
 use crate::kernel::Ctx;
 
@@ -28,8 +31,6 @@ pub enum Support {
     Partial(Handler, &'static str),
     /// Always this error, on purpose: why.
     Refused(Errno, &'static str),
-    /// Not written yet: ENOSYS, and a warning to the user.
-    Missing,
 }
 
 /// How a result is printed.
@@ -73,12 +74,11 @@ macro_rules! rows {
     };
 }
 
-use Support::{Full, Missing, Partial, Refused};
+use Support::{Full, Partial, Refused};
 
 const AIO: Support = Refused(Errno::ENOSYS, "kernel AIO; programs fall back to threads");
 const KEYS: Support = Refused(Errno::ENOSYS, "no kernel key rings");
 const MODULES: Support = Refused(Errno::EPERM, "no kernel to load code into");
-const MQUEUE: Support = Refused(Errno::ENOSYS, "no POSIX message queues (CONFIG_POSIX_MQUEUE)");
 const NUMA: Support = Refused(Errno::ENOSYS, "one memory node (CONFIG_NUMA)");
 const PKEYS: Support = Refused(Errno::ENOSYS, "riscv64 has no memory protection keys");
 const URING: Support = Refused(Errno::ENOSYS, "io_uring; programs fall back to epoll");
@@ -119,9 +119,9 @@ rows! {
     23 dup(Fd) = Full(sys_file::dup);
     24 dup3(Fd, Fd, Flags(fcntl::OPEN)) = Full(sys_file::dup3);
     25 fcntl(Fd, OneOf(fcntl::FCNTL), FcntlArg) = Partial(sys_file::fcntl, "no leases, no dnotify; no SIGIO");
-    26 inotify_init1(Flags(event::INOTIFY_INIT)) = Missing;
-    27 inotify_add_watch(Fd, Path, Flags(event::INOTIFY)) = Missing;
-    28 inotify_rm_watch(Fd, Int) = Missing;
+    26 inotify_init1(Flags(event::INOTIFY_INIT)) = Full(sys_event::inotify_init1);
+    27 inotify_add_watch(Fd, Path, Flags(event::INOTIFY)) = Full(sys_event::inotify_add_watch);
+    28 inotify_rm_watch(Fd, Int) = Full(sys_event::inotify_rm_watch);
     29 ioctl(Fd, Ioctl, Ptr) = Full(sys_file::ioctl);
     30 ioprio_set(Int, Int, Hex) = Partial(sys_sched::ioprio_set, "accepted, without effect");
     31 ioprio_get(Int, Int) -> Hex = Partial(sys_sched::ioprio_get, "always the default");
@@ -272,22 +272,22 @@ rows! {
     177 getegid() = Full(sys_cred::getegid);
     178 gettid() = Full(sys_process::gettid);
     179 sysinfo(Ptr) = Full(sys_system::sysinfo);
-    180 mq_open(Str, Open, OpenMode, Ptr) = MQUEUE;
-    181 mq_unlink(Str) = MQUEUE;
-    182 mq_timedsend(Fd, In(2), Ulong, Uint, TimespecIn) = MQUEUE;
-    183 mq_timedreceive(Fd, Ptr, Ulong, IntOut, TimespecIn) = MQUEUE;
-    184 mq_notify(Fd, Sigevent) = MQUEUE;
-    185 mq_getsetattr(Fd, Ptr, Ptr) = MQUEUE;
-    186 msgget(Hex, Hex) = Missing;
-    187 msgctl(Int, Int, Ptr) = Missing;
-    188 msgrcv(Int, Ptr, Ulong, Long, Hex) = Missing;
-    189 msgsnd(Int, Ptr, Ulong, Hex) = Missing;
-    190 semget(Hex, Int, Hex) = Missing;
-    191 semctl(Int, Int, Int, Hex) = Missing;
-    192 semtimedop(Int, Ptr, Ulong, TimespecIn) = Missing;
-    193 semop(Int, Ptr, Ulong) = Missing;
+    180 mq_open(Str, Open, OpenMode, Ptr) = Full(sys_mqueue::mq_open);
+    181 mq_unlink(Str) = Full(sys_mqueue::mq_unlink);
+    182 mq_timedsend(Fd, In(2), Ulong, Uint, TimespecIn) = Full(sys_mqueue::mq_timedsend);
+    183 mq_timedreceive(Fd, Ptr, Ulong, IntOut, TimespecIn) = Full(sys_mqueue::mq_timedreceive);
+    184 mq_notify(Fd, Sigevent) = Full(sys_mqueue::mq_notify);
+    185 mq_getsetattr(Fd, Ptr, Ptr) = Full(sys_mqueue::mq_getsetattr);
+    186 msgget(Hex, Hex) = Full(sys_msg::msgget);
+    187 msgctl(Int, Int, Ptr) = Full(sys_msg::msgctl);
+    188 msgrcv(Int, Ptr, Ulong, Long, Hex) = Full(sys_msg::msgrcv);
+    189 msgsnd(Int, Ptr, Ulong, Hex) = Full(sys_msg::msgsnd);
+    190 semget(Hex, Int, Hex) = Full(sys_sem::semget);
+    191 semctl(Int, Int, Int, Hex) = Full(sys_sem::semctl);
+    192 semtimedop(Int, Ptr, Ulong, TimespecIn) = Full(sys_sem::semtimedop);
+    193 semop(Int, Ptr, Ulong) = Full(sys_sem::semop);
     194 shmget(Hex, Ulong, Hex) = Full(sys_shm::shmget);
-    195 shmctl(Int, Int, Ptr) = Partial(sys_shm::shmctl, "no SHM_INFO, SHM_STAT: ipcs(1) lists nothing");
+    195 shmctl(Int, Int, Ptr) = Full(sys_shm::shmctl);
     196 shmat(Int, Ptr, Hex) -> Hex = Full(sys_shm::shmat);
     197 shmdt(Ptr) = Full(sys_shm::shmdt);
     198 socket(OneOf(socket::AF), SockType, Int) = Full(sys_socket::socket);
@@ -326,7 +326,7 @@ rows! {
     231 munlockall() = Full(sys_mm::munlockall);
     232 mincore(Ptr, Ulong, Ptr) = Full(sys_mm::mincore);
     233 madvise(Ptr, Ulong, OneOf(mman::MADV)) = Full(sys_mm::madvise);
-    234 remap_file_pages(Ptr, Ulong, Prot, Ulong, Flags(mman::MAP)) = Missing;
+    234 remap_file_pages(Ptr, Ulong, Prot, Ulong, Flags(mman::MAP)) = Full(sys_mm::remap_file_pages);
     235 mbind(Ptr, Ulong, Int, Ptr, Ulong, Hex) = NUMA;
     236 get_mempolicy(Ptr, Ptr, Ulong, Ptr, Hex) = NUMA;
     237 set_mempolicy(Int, Ptr, Ulong) = NUMA;
@@ -411,7 +411,7 @@ rows! {
     459 lsm_get_self_attr(Uint, Ptr, Ptr, Hex) = LSM;
     460 lsm_set_self_attr(Uint, Ptr, Uint, Hex) = LSM;
     461 lsm_list_modules(Ptr, Ptr, Hex) = LSM;
-    462 mseal(Ptr, Ulong, Hex) = Missing;
+    462 mseal(Ptr, Ulong, Hex) = Full(sys_mm::mseal);
 }
 
 /// One past the highest number in the table.
@@ -441,20 +441,17 @@ pub fn page() -> String {
         "# System calls\n\n\
          Every riscv64 Linux system call through Linux 6.12, as `runtime/src/syscall/table.rs` has it. This page is \
          generated; `UPDATE_DOCS=1 cargo test -p friscy-runtime syscalls_page` writes it anew.\n\n\
-         {} work as Linux does, {} with a note, {} always return an error on purpose, {} are missing (ENOSYS, and a \
-         warning).\n\n\
+         {} work as Linux does, {} with a note, {} always return an error on purpose.\n\n\
          | number | name | support | note |\n|---:|---|---|---|\n",
         count(|s| matches!(s, Support::Full(_))),
         count(|s| matches!(s, Support::Partial(..))),
         count(|s| matches!(s, Support::Refused(..))),
-        count(|s| matches!(s, Support::Missing)),
     );
     for row in TABLE {
         let (support, note) = match row.support {
             Support::Full(_) => ("full".to_string(), ""),
             Support::Partial(_, note) => ("partial".to_string(), note),
             Support::Refused(errno, reason) => (errno.name().to_string(), reason),
-            Support::Missing => ("missing".to_string(), ""),
         };
         page += &format!("| {} | {} | {support} | {note} |\n", row.number, row.name);
     }

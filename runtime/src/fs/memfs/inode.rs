@@ -187,7 +187,7 @@ impl MemInode {
             if meta.paid_links > 0 {
                 meta.paid_links -= 1;
                 meta.cost -= INODE_COST;
-                self.fs.quota.give_back(INODE_COST);
+                self.fs.shared.quota.give_back(INODE_COST);
             }
         }
     }
@@ -277,7 +277,7 @@ impl Inode for MemInode {
         }
         let bits = new.mode & 0o7777;
         let (kind, rdev, body) = match what {
-            Make::File => (mode::S_IFREG, 0, Body::File(FileData::new(Rc::clone(&self.fs.quota)))),
+            Make::File => (mode::S_IFREG, 0, Body::File(FileData::new(Rc::clone(&self.fs.shared.quota)))),
             Make::Directory => (mode::S_IFDIR, 0, Body::Dir(DirData::new(None))),
             Make::Symlink(target) => (mode::S_IFLNK, 0, Body::Symlink(Cow::Owned(target.to_vec()))),
             Make::Node(rdev) => (new.mode & mode::S_IFMT, rdev, Body::Node),
@@ -301,7 +301,7 @@ impl Inode for MemInode {
         if dir.find(name).is_some() {
             return Err(Errno::EEXIST);
         }
-        self.fs.quota.take(INODE_COST)?;
+        self.fs.shared.quota.take(INODE_COST)?;
         {
             let mut meta = target.meta.borrow_mut();
             meta.cost += INODE_COST;
@@ -456,7 +456,7 @@ impl Inode for MemInode {
             }
             let mut meta = self.meta.borrow_mut();
             let more = (total as u64).saturating_sub(meta.paid_xattrs);
-            self.fs.quota.take(more)?;
+            self.fs.shared.quota.take(more)?;
             meta.cost += more;
             meta.paid_xattrs += more;
             xattrs.insert(name.to_vec(), value.to_vec());
@@ -479,7 +479,7 @@ impl Inode for MemInode {
     fn make_unnamed(&self, new: NewInode) -> Result<InodeRef, Errno> {
         self.dir()?;
         let new = NewInode { mode: mode::S_IFREG | new.mode & 0o7777, ..new };
-        let inode = self.fs.new_inode(new, 0, Body::File(FileData::new(Rc::clone(&self.fs.quota))))?;
+        let inode = self.fs.new_inode(new, 0, Body::File(FileData::new(Rc::clone(&self.fs.shared.quota))))?;
         inode.meta.borrow_mut().nlink = 0;
         Ok(inode)
     }
@@ -519,6 +519,10 @@ impl Pages for MemInode {
         data.write(offset, &page[..inside]).map(|_| ())
     }
 
+    fn about_to_change(&self) {
+        self.touch(Timespec::from_nanos(self.fs.shared.platform.realtime_ns()));
+    }
+
     fn sharers(&self) -> &Sharers {
         &self.sharers
     }
@@ -527,7 +531,7 @@ impl Pages for MemInode {
 impl Drop for MemInode {
     /// A tree may be very deep, so directories are taken apart in a loop.
     fn drop(&mut self) {
-        self.fs.quota.give_back(self.meta.get_mut().cost);
+        self.fs.shared.quota.give_back(self.meta.get_mut().cost);
         if self.base_ino.is_none() {
             self.fs.made.set(self.fs.made.get().saturating_sub(1));
         }
@@ -536,6 +540,9 @@ impl Drop for MemInode {
             && known.get(&ino).is_some_and(|w| w.strong_count() == 0)
         {
             known.remove(&ino);
+        }
+        if self.meta.get_mut().nlink == 0 {
+            self.fs.shared.notify.inode_gone(self.fs.dev, self.ino);
         }
         let Body::Dir(dir) = &self.body else { return };
         let mut waiting = dir.take();

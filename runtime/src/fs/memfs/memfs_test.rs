@@ -44,6 +44,11 @@ impl Platform for TestPlatform {
     }
 }
 
+fn shared(bytes: u64) -> Shared {
+    let platform = Rc::new(TestPlatform { store: Vec::new(), inside: false });
+    Shared { quota: Quota::new(bytes), notify: Rc::default(), platform }
+}
+
 fn archive(tree: &Tree) -> (&'static ArchivedVfs, Vec<u8>) {
     let writer = ChunkWriter::new(Vec::new(), ChunkOptions::default());
     let built = build(tree, &NoStreams, writer, &mut |_, _| {}).expect("builds");
@@ -56,7 +61,7 @@ fn over(tree: &Tree, inside: bool) -> (InodeRef, Rc<Chunks>, Vec<u8>) {
     let platform: Rc<dyn Platform> = Rc::new(TestPlatform { store: store.clone(), inside });
     let chunks = Chunks::new(archive, platform, WaitQueue::new());
     let base = Base::new(archive, Rc::clone(&chunks));
-    (MemFs::over(30, Quota::new(1 << 30), base).expect("has a root"), chunks, store)
+    (MemFs::over(30, &shared(1 << 30), base).expect("has a root"), chunks, store)
 }
 
 const NOW: Timespec = Timespec { sec: 1000, nsec: 5 };
@@ -66,7 +71,7 @@ fn new(bits: u32) -> NewInode {
 }
 
 fn tmpfs() -> InodeRef {
-    MemFs::tmpfs(31, Quota::new(1 << 30), new(0o755))
+    MemFs::tmpfs(31, &shared(1 << 30), new(0o755))
 }
 
 fn mem(inode: &InodeRef) -> &MemInode {
@@ -343,8 +348,9 @@ fn random_operations_agree_with_a_model() {
 
 #[test]
 fn what_was_removed_gives_its_memory_back() {
-    let quota = Quota::new(1 << 20);
-    let root = MemFs::tmpfs(9, Rc::clone(&quota), new(0o755));
+    let shared = shared(1 << 20);
+    let quota = Rc::clone(&shared.quota);
+    let root = MemFs::tmpfs(9, &shared, new(0o755));
     for round in 0..20 {
         let inode = root.make(b"f", Make::File, new(0o644)).expect("fits again");
         write(&inode, 0, &vec![round; 500_000]);

@@ -26,9 +26,11 @@ use dir::DirData;
 pub use inode::MemInode;
 use inode::{Body, Meta};
 
+use super::inotify::Notify;
 use super::{InodeRef, NewInode, StatFs, Timespec, mode};
 use crate::abi::Errno;
 use crate::abi::stat::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC};
+use crate::platform::Platform;
 
 /// Host memory that the files of several file systems may take together.
 #[derive(Debug)]
@@ -64,6 +66,17 @@ impl Quota {
     }
 }
 
+/// What all file systems of a machine share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Memory for contents.
+    pub quota: Rc<Quota>,
+    /// Who watches files: told when an inode or a whole file system is gone.
+    pub notify: Rc<Notify>,
+    /// The clock, for files that change without a call.
+    pub platform: Rc<dyn Platform>,
+}
+
 /// What an inode with its name takes from the quota.
 const INODE_COST: u64 = 640;
 /// The root's inode number, as on ext4.
@@ -74,7 +87,7 @@ pub struct MemFs {
     /// Device number.
     dev: u64,
     base: Option<Rc<Base>>,
-    quota: Rc<Quota>,
+    shared: Shared,
     next_ino: Cell<u64>,
     /// Inodes of the base that somebody holds.
     known: RefCell<BTreeMap<u32, Weak<MemInode>>>,
@@ -88,26 +101,26 @@ pub struct MemFs {
 
 impl MemFs {
     /// An empty file system (tmpfs); returns its root directory.
-    pub fn tmpfs(dev: u64, quota: Rc<Quota>, root: NewInode) -> InodeRef {
-        let fs = MemFs::with(dev, None, quota, false);
+    pub fn tmpfs(dev: u64, shared: &Shared, root: NewInode) -> InodeRef {
+        let fs = MemFs::with(dev, None, shared, false);
         let meta = Meta::new(NewInode { mode: root.mode & 0o7777 | mode::S_IFDIR, ..root }, 2, 0);
         MemInode::create(&fs, ROOT_INO, None, meta, Body::Dir(DirData::new(None)))
     }
 
     /// The image's file system; returns its root directory. EIO when the base has no root.
-    pub fn over(dev: u64, quota: Rc<Quota>, base: Rc<Base>) -> Result<InodeRef, Errno> {
-        let fs = MemFs::with(dev, Some(base), quota, true);
+    pub fn over(dev: u64, shared: &Shared, base: Rc<Base>) -> Result<InodeRef, Errno> {
+        let fs = MemFs::with(dev, Some(base), shared, true);
         let root = fs.base_inode(0)?;
         root.pin();
         Ok(root)
     }
 
-    fn with(dev: u64, base: Option<Rc<Base>>, quota: Rc<Quota>, noatime: bool) -> Rc<MemFs> {
+    fn with(dev: u64, base: Option<Rc<Base>>, shared: &Shared, noatime: bool) -> Rc<MemFs> {
         let used = base.as_ref().map_or(0, |base| u64::from(base.inode_count()));
         Rc::new(MemFs {
             dev,
             base,
-            quota,
+            shared: shared.clone(),
             next_ino: Cell::new(used + ROOT_INO + 1),
             known: RefCell::default(),
             pinned: RefCell::default(),
@@ -130,9 +143,12 @@ impl MemFs {
         let found = base.inode(ino).ok_or(Errno::EIO)?;
         let body = match found.mode() & mode::S_IFMT {
             mode::S_IFDIR => Body::Dir(DirData::new(Some((Rc::clone(base), ino)))),
-            mode::S_IFREG => {
-                Body::File(FileData::of_base(Rc::clone(&self.quota), Rc::clone(base), ino, found.size()))
-            }
+            mode::S_IFREG => Body::File(FileData::of_base(
+                Rc::clone(&self.shared.quota),
+                Rc::clone(base),
+                ino,
+                found.size(),
+            )),
             mode::S_IFLNK => Body::Symlink(Cow::Borrowed(found.symlink().ok_or(Errno::EIO)?)),
             _ => Body::Node,
         };
@@ -148,7 +164,7 @@ impl MemFs {
     /// A new inode without a name. ENOSPC.
     fn new_inode(self: &Rc<MemFs>, new: NewInode, rdev: u64, body: Body) -> Result<Rc<MemInode>, Errno> {
         let cost = INODE_COST + if let Body::Symlink(target) = &body { target.len() as u64 } else { 0 };
-        self.quota.take(cost)?;
+        self.shared.quota.take(cost)?;
         self.made.set(self.made.get() + 1);
         let ino = self.next_ino.get();
         self.next_ino.set(ino + 1);
@@ -159,7 +175,7 @@ impl MemFs {
     }
 
     fn stat_fs(&self) -> StatFs {
-        let (limit, used) = (self.quota.limit, self.quota.used());
+        let (limit, used) = (self.shared.quota.limit, self.shared.quota.used());
         let files = limit / INODE_COST;
         let base_inodes = self.base.as_ref().map_or(0, |b| u64::from(b.inode_count()));
         StatFs {
@@ -169,5 +185,11 @@ impl MemFs {
             files: files + base_inodes,
             files_free: files.saturating_sub(self.made.get()),
         }
+    }
+}
+
+impl Drop for MemFs {
+    fn drop(&mut self) {
+        self.shared.notify.unmounted(self.dev);
     }
 }

@@ -7,6 +7,7 @@ use crate::abi::Errno;
 use crate::abi::fcntl::O_CLOEXEC;
 use crate::fs::epoll::Epoll;
 use crate::fs::eventfd::EventFd;
+use crate::fs::inotify::Inotify;
 use crate::fs::pseudo::Kind::{File, Magic};
 use crate::fs::pseudo::{Member, Row, Subject, row_mode};
 use crate::fs::signalfd::SignalFd;
@@ -68,6 +69,8 @@ fn info(_: &mut Ctx<'_>, subject: &Subject) -> Result<Vec<u8>, Errno> {
         text += &format!("eventfd-count: {:16x}\n", counter.count());
     } else if let Some(epoll) = ops.downcast_ref::<Epoll>() {
         text += &epoll.describe();
+    } else if let Some(inotify) = ops.downcast_ref::<Inotify>() {
+        text += &inotify.describe();
     } else if let Some(signals) = ops.downcast_ref::<SignalFd>() {
         text += &format!("sigmask:\t{:016x}\n", signals.mask());
     }

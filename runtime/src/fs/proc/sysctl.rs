@@ -91,6 +91,16 @@ static FS: &[Row] = &[
         ]),
     ),
     row("lease-break-time", Text("45\n")),
+    row(
+        "mqueue",
+        Dir(&[
+            row("msg_default", Text("10\n")),
+            row("msg_max", Text("10\n")),
+            row("msgsize_default", Text("8192\n")),
+            row("msgsize_max", Text("8192\n")),
+            row("queues_max", Text("256\n")),
+        ]),
+    ),
     row("mount-max", Text("1000\n")),
     row("nr_open", Text("1048576\n")),
     row("overflowgid", Text("65534\n")),
