@@ -46,6 +46,15 @@ pub enum Until {
     Idle,
     /// After this many guest instructions.
     Instructions(u64),
+    /// The first program's own entry (`AT_ENTRY`): its interpreter has linked it. The same as `Entry` for a program
+    /// without an interpreter.
+    Main,
+    /// Somebody listens on this TCP port, and every task waits.
+    Listen(u16),
+    /// When the host is satisfied with the output, which it is given at once, write by write.
+    Output,
+    /// When the guest writes to `/proc/friscy/freeze`. It may do so at every point but `Entry`.
+    Guest,
 }
 
 impl Boot {

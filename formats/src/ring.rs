@@ -12,6 +12,8 @@
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FRSC");
 /// Raised when an entry or the header changes its meaning.
 pub const VERSION: u32 = 1;
+/// Most console output before a freeze, bytes: all of it is repeated on opening.
+pub const REPLAY_BYTES: usize = 16 << 20;
 /// Entries in each of the two queues. A power of two; indexes run freely and are masked.
 pub const ENTRIES: u32 = 64;
 
@@ -37,7 +39,8 @@ pub struct Header {
     pub cq: u32,
     /// A [`Status`], as returned by the last `friscy_resume`.
     pub status: u32,
-    /// With [`Status::Exited`]: the code to exit with, 128+N for a signal.
+    /// With [`Status::Exited`]: the code to exit with, 128+N for a signal. With [`Status::Frozen`]: 1 when the guest
+    /// asked for it (`/proc/friscy/freeze`) before the freeze point was reached, else 0.
     pub exit_code: u32,
     /// With [`Status::Idle`]: monotonic time (ns) of the next timer, `u64::MAX` for none.
     pub deadline_ns: u64,

@@ -12,6 +12,7 @@ use friscy_formats::vfs::{self, ArchivedVfs};
 
 use crate::abi::Errno;
 use crate::fs::Vfs;
+use crate::kernel::freeze::Watch;
 use crate::kernel::run::Ran;
 use crate::kernel::start::{StartError, start};
 use crate::kernel::{Kernel, exec};
@@ -83,11 +84,10 @@ impl Machine {
     /// Start the first process, or, while nothing has run yet (freeze point
     /// `entry`), another one in its place. The error is one clear line. A
     /// program whose contents have to be fetched starts during [`resume`](Self::resume).
+    /// After that only the hostname and `strace` can change.
     pub fn boot(&mut self, boot: &Boot) -> Result<(), String> {
         if self.kernel.is_some() && !self.untouched {
-            return Err(
-                "the program has already run: other arguments are possible only at freeze point entry".into(),
-            );
+            return self.change(boot);
         }
         let linear = Rc::clone(self.linear.get_or_insert_with(|| Rc::new(Linear::new(boot.memory_bytes))));
         if boot.memory_bytes != 0 {
@@ -116,6 +116,31 @@ impl Machine {
                 Err(line)
             }
         }
+    }
+
+    /// What a program that runs can be given.
+    fn change(&mut self, boot: &Boot) -> Result<(), String> {
+        let (old, Some(kernel)) = (&mut self.boot, &mut self.kernel) else { return Ok(()) };
+        let Boot { hostname, strace, rows, cols, until, .. } = boot;
+        let possible = Boot {
+            hostname: hostname.clone(),
+            strace: *strace,
+            rows: *rows,
+            cols: *cols,
+            until: *until,
+            ..old.clone()
+        };
+        if possible != *boot {
+            let line = "the program has already run: another command, environment, directory, user, terminal or \
+                        memory size is possible only at freeze point entry";
+            return Err(line.into());
+        }
+        if *hostname != old.hostname {
+            kernel.hostname.replace(hostname.clone());
+        }
+        kernel.strace = *strace;
+        (old.hostname, old.strace) = (hostname.clone(), *strace);
+        Ok(())
     }
 
     fn try_start(&mut self) -> Result<(), StartError> {
@@ -172,9 +197,8 @@ impl Machine {
         }
         let until = self.boot.until;
         let Some(kernel) = &mut self.kernel else { return Status::Idle };
-        if until == Until::Entry && kernel.exited.is_none() {
-            self.boot.until = Until::Never;
-            return Status::Frozen;
+        if kernel.exited.is_none() && (until == Until::Entry || kernel.watch.reached) {
+            return self.frozen();
         }
         let budget = match until {
             Until::Instructions(n) => budget.min(n.saturating_sub(kernel.retired).max(1)),
@@ -184,18 +208,41 @@ impl Machine {
         let ran = kernel.run(budget);
         let reached = match (until, ran) {
             (_, Ran::Exited) => return Status::Exited,
+            (_, Ran::Watched) => kernel.watch.reached,
             (Until::Instructions(n), _) => kernel.retired >= n,
             (Until::Idle, Ran::Idle) => self.quiet(),
+            (Until::Listen(port), Ran::Idle) => kernel.names.listens(port) && self.quiet(),
             _ => false,
         };
         match (reached, ran) {
-            (true, _) => {
-                self.boot.until = Until::Never;
-                Status::Frozen
-            }
-            (false, Ran::Budget) => Status::Runnable,
+            (true, _) => self.frozen(),
+            (false, Ran::Budget | Ran::Watched) => Status::Runnable,
             (false, _) => Status::Idle,
         }
+    }
+
+    /// The freeze point is reached. The next call goes on, if there is one.
+    fn frozen(&mut self) -> Status {
+        self.boot.until = Until::Never;
+        if let Some(kernel) = &mut self.kernel {
+            kernel.watch.end();
+        }
+        Status::Frozen
+    }
+
+    /// The guest itself asked for the freeze.
+    fn asked(&self) -> bool {
+        self.kernel.as_ref().is_some_and(|kernel| kernel.watch.asked)
+    }
+
+    /// One line for each thread: what it does or waits for.
+    pub fn tasks(&self) -> Vec<String> {
+        self.kernel.as_ref().map_or_else(Vec::new, Kernel::describe_tasks)
+    }
+
+    /// One line for each thing that a freeze at this point will not carry over.
+    pub fn caveats(&mut self) -> Vec<String> {
+        self.kernel.as_mut().map_or_else(Vec::new, Kernel::describe_caveats)
     }
 
     /// Freeze point `idle`: nothing will happen until something comes from
@@ -282,7 +329,9 @@ impl Machine {
     }
 
     fn publish(&mut self, status: Status) {
+        let asked = u32::from(self.asked());
         let (exit_code, deadline_ns, retired) = match &self.kernel {
+            Some(kernel) if status == Status::Frozen => (asked, u64::MAX, kernel.retired),
             Some(kernel) => {
                 let deadline = kernel.timers.next_deadline().map_or(u64::MAX, |at| kernel.to_platform_ns(at));
                 (kernel.exited.unwrap_or(0), deadline, kernel.retired)
@@ -301,7 +350,9 @@ impl Machine {
     pub fn freeze(&mut self) {
         self.ring.freeze();
         let Some(kernel) = &mut self.kernel else { return };
+        self.boot.until = Until::Never;
         self.frozen_at = Some(kernel.monotonic_ns());
+        kernel.watch = Watch::default();
         kernel.random.forget();
         for task in kernel.tasks.values() {
             task.mm.borrow().code().clear();
@@ -316,11 +367,10 @@ impl Machine {
         let Some(at) = self.frozen_at.take() else { return };
         let Some(kernel) = &mut self.kernel else { return };
         kernel.set_monotonic_ns(at);
-        kernel.random.reseed(&*self.platform);
+        kernel.renew();
         if let Some(first) = kernel.tasks.get(&1).filter(|_| self.untouched && !self.starting).cloned() {
             exec::renew_random(kernel, &first);
         }
-        kernel.rebase_wall_timers();
         // Fetches that were under way are asked for again by those who wait for them.
         kernel.vfs.chunk_queue.wake_all();
         self.ring.thaw();

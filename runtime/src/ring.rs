@@ -7,13 +7,12 @@
 //! when the machine is frozen are asked again by [`Ring::thaw`], after the output from before.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use friscy_formats::ring::{Completion, ENTRIES, Header, LogLevel, MAGIC, Op, Submission, VERSION};
-
-/// Output kept for replay after a freeze.
-const REPLAY_BYTES: usize = 1 << 20;
+use friscy_formats::ring::{
+    Completion, ENTRIES, Header, LogLevel, MAGIC, Op, REPLAY_BYTES, Submission, VERSION,
+};
 
 /// What host and engine both touch.
 #[repr(C)]
@@ -64,10 +63,14 @@ struct Inner {
     next_token: Cell<u64>,
     in_flight: RefCell<BTreeMap<u64, Request>>,
     backlog: RefCell<VecDeque<u64>>,
-    /// Console writes that repeat what was written before the freeze.
-    replayed: RefCell<BTreeSet<u64>>,
     /// What the host has written so far, while a freeze is to come.
     replay: RefCell<Option<Vec<(u32, Vec<u8>)>>>,
+    /// What is still to be repeated after a freeze: stream and bytes.
+    repeats: RefCell<VecDeque<(u32, Vec<u8>)>>,
+    /// The console write that repeats the first of them; 0 none.
+    repeating: Cell<u64>,
+    /// Console writes that wait until everything is repeated.
+    held: RefCell<Vec<u64>>,
 }
 
 impl std::fmt::Debug for Ring {
@@ -109,8 +112,10 @@ impl Ring {
             next_token: Cell::new(1),
             in_flight: RefCell::default(),
             backlog: RefCell::default(),
-            replayed: RefCell::default(),
             replay: RefCell::new(None),
+            repeats: RefCell::default(),
+            repeating: Cell::new(0),
+            held: RefCell::default(),
         }));
         let shared = ring.0.shared.get();
         // SAFETY: `shared` is the cell's own memory; only field addresses are taken.
@@ -152,8 +157,12 @@ impl Ring {
         let token = self.0.next_token.get();
         self.0.next_token.set(token + 1);
         self.0.in_flight.borrow_mut().insert(token, Request { op, arg, buffer });
-        self.0.backlog.borrow_mut().push_back(token);
-        self.pump();
+        if op == Op::ConsoleWrite && self.0.repeating.get() != 0 {
+            self.0.held.borrow_mut().push(token);
+        } else {
+            self.0.backlog.borrow_mut().push_back(token);
+            self.pump();
+        }
         token
     }
 
@@ -214,8 +223,12 @@ impl Ring {
                 continue;
             }
             let taken = usize::try_from(result).unwrap_or(buffer.len());
-            if self.0.replayed.borrow_mut().remove(&token) {
-                self.replay(arg, buffer[taken..].to_vec());
+            if self.0.repeating.get() == token {
+                self.0.repeating.set(0);
+                if taken < buffer.len() {
+                    self.0.repeats.borrow_mut().push_front((arg, buffer[taken..].to_vec()));
+                }
+                self.repeat();
                 continue;
             }
             if op == Op::ConsoleWrite {
@@ -236,6 +249,9 @@ impl Ring {
         if let Some(replay) = self.0.replay.borrow_mut().as_mut() {
             let kept: usize = replay.iter().map(|(_, bytes)| bytes.len()).sum();
             let bytes = &bytes[..bytes.len().min(REPLAY_BYTES.saturating_sub(kept))];
+            if bytes.is_empty() {
+                return;
+            }
             match replay.last_mut() {
                 Some((last, buffer)) if *last == stream => buffer.extend_from_slice(bytes),
                 _ => replay.push((stream, bytes.to_vec())),
@@ -251,25 +267,41 @@ impl Ring {
             shared.sq.fill(Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0 });
             shared.cq.fill(Completion { token: 0, result: 0 });
         });
-        self.0.in_flight.borrow_mut().retain(|_, request| !matches!(request.op, Op::Log | Op::ChunkFetch));
+        let mut in_flight = self.0.in_flight.borrow_mut();
+        if let Some(repeated) = in_flight.remove(&self.0.repeating.take()) {
+            self.0.repeats.borrow_mut().push_front((repeated.arg, repeated.buffer));
+        }
+        in_flight.retain(|_, request| !matches!(request.op, Op::Log | Op::ChunkFetch));
         self.0.backlog.borrow_mut().clear();
     }
 
-    /// Ask everything again that was on its way at the freeze, after what was written before it.
+    /// Ask everything again that was on its way at the freeze; what is written waits until what was written
+    /// before is repeated.
     pub fn thaw(&self) {
-        let replay = self.0.replay.take().unwrap_or_default();
-        let old: Vec<u64> = self.0.in_flight.borrow().keys().copied().collect();
-        for (stream, bytes) in replay {
-            self.replay(stream, bytes);
-        }
-        self.0.backlog.borrow_mut().extend(old);
+        self.0.repeats.borrow_mut().extend(self.0.replay.take().unwrap_or_default());
+        let in_flight = self.0.in_flight.borrow();
+        let (writes, others): (Vec<u64>, Vec<u64>) =
+            in_flight.keys().partition(|token| in_flight[token].op == Op::ConsoleWrite);
+        drop(in_flight);
+        self.0.held.replace(writes);
+        self.repeat();
+        self.0.backlog.borrow_mut().extend(others);
         self.pump();
     }
 
-    fn replay(&self, stream: u32, bytes: Vec<u8>) {
-        if !bytes.is_empty() {
-            let token = self.submit(Op::ConsoleWrite, stream, bytes);
-            self.0.replayed.borrow_mut().insert(token);
+    /// Write the next piece that is to be repeated: one at a time, so that order holds when a host takes one in
+    /// part. After the last, what was held is on its way.
+    fn repeat(&self) {
+        let next = self.0.repeats.borrow_mut().pop_front();
+        match next {
+            Some((stream, bytes)) => {
+                let token = self.submit(Op::ConsoleWrite, stream, bytes);
+                self.0.repeating.set(token);
+            }
+            None => {
+                self.0.backlog.borrow_mut().extend(self.0.held.take());
+                self.pump();
+            }
         }
     }
 
@@ -277,7 +309,9 @@ impl Ring {
     pub fn reset(&self) {
         self.0.in_flight.borrow_mut().clear();
         self.0.backlog.borrow_mut().clear();
-        self.0.replayed.borrow_mut().clear();
+        self.0.repeats.borrow_mut().clear();
+        self.0.held.borrow_mut().clear();
+        self.0.repeating.set(0);
         self.with(|shared| shared.header.sq_head = shared.header.sq_tail);
     }
 
@@ -373,10 +407,16 @@ mod tests {
         ring.thaw();
         let again = take_all(&ring);
         assert_eq!(again.iter().map(|e| e.0).collect::<Vec<_>>(), [Op::ConsoleWrite, Op::ConsoleRead]);
+        ring.submit(Op::ConsoleWrite, 1, b"later".to_vec());
+        assert!(take_all(&ring).is_empty(), "it waits for what was written before");
         assert_eq!(again[0].2, b"$ ");
         ring.host_complete(again[0].1, 1, &[]);
         assert!(ring.next_completion().is_none(), "nobody waits for the answer to a replay");
-        assert_eq!(take_all(&ring)[0].2, b" ");
+        let rest = take_all(&ring);
+        assert_eq!((rest.len(), &rest[0].2[..]), (1, &b" "[..]));
+        ring.host_complete(rest[0].1, 1, &[]);
+        assert!(ring.next_completion().is_none());
+        assert_eq!(take_all(&ring)[0].2, b"later");
         ring.host_complete(again[1].1, 3, b"abc");
         match ring.next_completion() {
             Some(Completed::Request { op: Op::ConsoleRead, result: 3, buffer, .. }) => {

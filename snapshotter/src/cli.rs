@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use friscy_formats::boot::Until;
+
+use crate::point::Point;
 
 /// Turn a riscv64 container image into one Wasm file that is already running.
 #[derive(Debug, Parser)]
@@ -62,9 +63,13 @@ pub struct Pack {
     /// Where to write the app
     #[arg(short, long, value_name = "APP.wasm", required = true)]
     pub output: Option<PathBuf>,
-    /// How far the program runs before it is frozen: entry, idle (every task waits for input) or instructions:N
-    #[arg(long, value_name = "POINT", default_value = "entry", value_parser = parse_until)]
-    pub until: Until,
+    /// How far the program runs before it is frozen: entry (loaded), main (linked), idle (every task waits for
+    /// input), listen:PORT (and at rest), output:REGEX, guest (it writes to /proc/friscy/freeze) or instructions:N
+    #[arg(long, value_name = "POINT", default_value = "entry")]
+    pub until: Point,
+    /// Give up when the point is not reached after so long, by the program's clock or by ours; 0 never does
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub until_timeout: u64,
     /// The process and its world.
     #[command(flatten)]
     pub process: ProcessOptions,
@@ -198,18 +203,6 @@ pub struct Demo {
     pub scripted: bool,
 }
 
-/// `entry`, `idle` or `instructions:N`.
-fn parse_until(text: &str) -> Result<Until, String> {
-    match text {
-        "entry" => Ok(Until::Entry),
-        "idle" => Ok(Until::Idle),
-        _ => match text.strip_prefix("instructions:").map(str::parse) {
-            Some(Ok(count)) => Ok(Until::Instructions(count)),
-            _ => Err("say entry, idle or instructions:N".to_string()),
-        },
-    }
-}
-
 /// Bytes with docker's suffixes: b, k, m, g.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -278,11 +271,5 @@ mod tests {
         assert_eq!(parse_size("2G"), Ok(2 << 30));
         assert!(parse_size("2q").is_err());
         assert!(parse_size("99999999999999g").is_err());
-    }
-
-    #[test]
-    fn freeze_points_have_names() {
-        assert_eq!(parse_until("instructions:5"), Ok(Until::Instructions(5)));
-        assert!(parse_until("instructions:").is_err());
     }
 }

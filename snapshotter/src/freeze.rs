@@ -6,11 +6,14 @@
 //! there is no input. So the same image gives the same bytes, and what must be
 //! renewed on opening is renewed by `friscy_thaw`.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, bail};
-use friscy_formats::boot::{Boot, Until};
-use friscy_formats::ring::{LogLevel, Op, Status};
+use friscy_formats::boot::Boot;
+use friscy_formats::ring::{LogLevel, Op, REPLAY_BYTES, Status};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
+use crate::point::Goal;
 use crate::ring;
 use crate::vm::{self, Vm, World, wasmtime_error};
 
@@ -20,8 +23,11 @@ const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 const LOOK_NS: u64 = 1_000;
 /// Guest instructions per call.
 const BUDGET: i64 = 5_000_000;
-/// End of the guest's output that is kept for an error's line.
-const SAID_BYTES: usize = 4096;
+/// End of the guest's output that is kept: what `output:REGEX` looks at, beside a new piece.
+const SAID_BYTES: usize = 65536;
+/// Last lines of it that an error shows, and the most of each.
+const SAID_LINES: usize = 10;
+const SAID_COLUMNS: usize = 200;
 
 /// What to freeze.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +40,10 @@ pub struct Input<'a> {
     pub store: &'a [u8],
     /// Position and stored length of each chunk in the store.
     pub chunks: &'a [(u64, u32)],
-    /// What to start, and how far to run it.
+    /// What to start.
     pub boot: &'a Boot,
+    /// How far to run it.
+    pub goal: &'a Goal,
     /// Table slot that the link stage gives to the chunk accessor.
     pub chunk_slot: u32,
     /// Where entropy starts.
@@ -51,6 +59,28 @@ pub struct Frozen {
     pub retired: u64,
     /// Chunks read before the freeze point, in order, each once.
     pub touched: Vec<u32>,
+    /// The guest asked for the freeze before the point was reached.
+    pub asked: bool,
+    /// What the freeze does not carry over, a line each.
+    pub caveats: Vec<String>,
+}
+
+/// The freeze point was not reached.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}")]
+pub struct NotReached {
+    /// Why, in one line.
+    line: String,
+    /// The program's last output and what its tasks wait for, a line each.
+    pub details: Vec<String>,
+}
+
+/// What [`run`] finds out, beside the memory.
+struct Reached {
+    retired: u64,
+    touched: Vec<u32>,
+    asked: bool,
+    caveats: Vec<String>,
 }
 
 struct Still {
@@ -93,7 +123,7 @@ pub fn freeze(
     store.limiter(|world| &mut world.limits);
 
     // The closure's error goes around Wizer: it is for the user, Wizer's are not.
-    let mut outcome: Option<Result<(u64, Vec<u32>)>> = None;
+    let mut outcome: Option<Result<Reached>> = None;
     let wasm =
         pollster::block_on(wizer::Wizer::new().run(&mut store, input.engine, async |store, module| {
             let instance = vm::linker(store.engine(), module)
@@ -113,7 +143,9 @@ pub fn freeze(
             words if words.is_empty() => error,
             words => error.context(String::from_utf8_lossy(&words).trim_end().to_string()),
         }),
-        (Ok(wasm), Some(Ok((retired, touched)))) => Ok(Frozen { wasm, retired, touched }),
+        (Ok(wasm), Some(Ok(Reached { retired, touched, asked, caveats }))) => {
+            Ok(Frozen { wasm, retired, touched, asked, caveats })
+        }
         (Err(error), _) => Err(wasmtime_error(error)).context("the engine cannot be frozen"),
         (Ok(_), None) => bail!("the engine was not started"),
     }
@@ -126,11 +158,21 @@ fn run(
     input: Input<'_>,
     log: &mut dyn FnMut(LogLevel, &str),
     progress: &mut dyn FnMut(u64),
-) -> Result<(u64, Vec<u32>)> {
+) -> Result<Reached> {
+    let start = Instant::now();
     vm.mount(&mut *store, input.archive)?;
     vm.chunk_slot(&mut *store, input.chunk_slot)?;
-    let mut host =
-        Host { vm, input, log, reading: false, warning: None, output: Vec::new(), touched: Vec::new() };
+    let mut host = Host {
+        vm,
+        input,
+        log,
+        reading: false,
+        warning: None,
+        output: Vec::new(),
+        written: 0,
+        matched: false,
+        touched: Vec::new(),
+    };
     vm.boot(&mut *store, input.boot)?;
     loop {
         let status = vm.resume(&mut *store, BUDGET)?;
@@ -138,13 +180,24 @@ fn run(
         let retired = vm.ring.retired(vm.memory.data(&*store))?;
         progress(retired);
         match status {
-            Status::Runnable => {}
             // The machine itself repeats output and asks again for input when it is thawed.
-            Status::Frozen => return Ok((retired, host.touched)),
+            _ if host.matched || status == Status::Frozen => {
+                let asked = status == Status::Frozen && vm.ring.exit_code(vm.memory.data(&*store))? == 1;
+                let caveats = vm.caveats(&mut *store)?;
+                return Ok(Reached { retired, touched: host.touched, asked, caveats });
+            }
             Status::Exited => {
-                return Err(host.ended(vm.ring.exit_code(vm.memory.data(&*store))?, retired));
+                let code = vm.ring.exit_code(vm.memory.data(&*store))?;
+                return Err(host.ended(store, code, retired));
             }
             Status::Idle => host.idle(store, retired)?,
+            Status::Runnable | Status::Frozen => {}
+        }
+        let by_guest = std::time::Duration::from_nanos(store.data().now_ns);
+        if start.elapsed().max(by_guest) > input.goal.timeout {
+            let seconds = input.goal.timeout.as_secs();
+            let line = format!("not reached after {seconds} s and {retired} instructions (--until-timeout)");
+            return Err(host.not_reached(store, &line));
         }
     }
 }
@@ -160,6 +213,10 @@ struct Host<'a> {
     warning: Option<String>,
     /// The end of what the guest has written.
     output: Vec<u8>,
+    /// Bytes that it has written in all.
+    written: usize,
+    /// The output is what `output:REGEX` waits for.
+    matched: bool,
     touched: Vec<u32>,
 }
 
@@ -176,8 +233,7 @@ impl Host<'_> {
                     continue;
                 }
                 Some(Op::ConsoleWrite) => {
-                    self.output.extend_from_slice(buffer);
-                    self.output.drain(..self.output.len().saturating_sub(SAID_BYTES));
+                    self.said(buffer)?;
                     entry.len as i64
                 }
                 Some(Op::ChunkFetch) => {
@@ -211,6 +267,23 @@ impl Host<'_> {
         Ok(())
     }
 
+    /// The guest wrote `piece`.
+    fn said(&mut self, piece: &[u8]) -> Result<()> {
+        self.written += piece.len();
+        if self.written > REPLAY_BYTES {
+            bail!(
+                "the program wrote more than {} MiB before the freeze point, all of which would be repeated on \
+                 opening; send its output elsewhere, or freeze it earlier",
+                REPLAY_BYTES >> 20
+            );
+        }
+        self.output.drain(..self.output.len().saturating_sub(SAID_BYTES));
+        self.output.extend_from_slice(piece);
+        self.matched |=
+            self.input.goal.point.output.as_ref().is_some_and(|regex| regex.is_match(&self.output));
+        Ok(())
+    }
+
     /// Every task waits: let time pass, if that helps.
     fn idle(&mut self, store: &mut Store<Still>, retired: u64) -> Result<()> {
         if self.vm.ring.answered(self.vm.memory.data(&*store))? {
@@ -218,16 +291,16 @@ impl Host<'_> {
         }
         match self.vm.ring.deadline_ns(self.vm.memory.data(&*store))? {
             u64::MAX if !self.reading => {
-                bail!(
-                    "the program waits for ever after {retired} instructions, before the freeze point{}",
-                    self.said()
-                )
+                let line = format!("not reached: after {retired} instructions every task waits for ever");
+                Err(self.not_reached(store, &line))
             }
-            u64::MAX => bail!(
-                "the program waits for input after {retired} instructions, before the freeze point; \
-                 freeze it there with --until idle{}",
-                self.said()
-            ),
+            u64::MAX => {
+                let line = format!(
+                    "not reached: the program waits for input after {retired} instructions; freeze it there with \
+                     --until idle"
+                );
+                Err(self.not_reached(store, &line))
+            }
             deadline => {
                 let world = store.data_mut();
                 world.now_ns = world.now_ns.max(deadline);
@@ -236,28 +309,36 @@ impl Host<'_> {
         }
     }
 
-    fn ended(&mut self, code: u32, retired: u64) -> anyhow::Error {
+    fn ended(&mut self, store: &mut Store<Still>, code: u32, retired: u64) -> anyhow::Error {
         if retired == 0
             && let Some(why) = self.warning.take()
         {
             return anyhow::anyhow!("{why}; say what to run with --entrypoint, or after --");
         }
-        match self.input.boot.until {
-            Until::Never | Until::Entry => {
-                anyhow::anyhow!("the program ended with exit code {code}{}", self.said())
-            }
-            _ => anyhow::anyhow!(
-                "the program ended with exit code {code} before the freeze point; freeze it earlier{}",
-                self.said()
-            ),
-        }
+        self.not_reached(
+            store,
+            &format!("not reached: the program ended with exit code {code}; freeze it earlier"),
+        )
     }
 
-    /// The end of the guest's output, for an error's line.
-    fn said(&self) -> String {
-        match String::from_utf8_lossy(&self.output).trim().lines().last() {
-            Some(line) => format!(" (its last words: {})", line.chars().take(200).collect::<String>()),
-            None => String::new(),
+    /// The error: `line` after the point's name, then the last output and what every task waits for.
+    fn not_reached(&self, store: &mut Store<Still>, line: &str) -> anyhow::Error {
+        let line = format!("freeze point {} {line}", self.input.goal.point);
+        let output = String::from_utf8_lossy(&self.output);
+        let shown =
+            |line: &str| line.chars().filter(|c| !c.is_control()).take(SAID_COLUMNS).collect::<String>();
+        let mut details: Vec<String> = output
+            .trim_end()
+            .lines()
+            .rev()
+            .take(SAID_LINES)
+            .map(|line| format!("output: {}", shown(line)))
+            .collect();
+        details.reverse();
+        match self.vm.tasks(store) {
+            Ok(tasks) => details.extend(tasks.iter().map(|task| format!("task: {}", shown(task)))),
+            Err(error) => return error.context(line),
         }
+        NotReached { line, details }.into()
     }
 }

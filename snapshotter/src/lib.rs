@@ -17,6 +17,7 @@ pub mod link;
 pub mod mapped;
 pub mod pack;
 pub mod page;
+pub mod point;
 pub mod progress;
 pub mod ring;
 pub mod run;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use friscy_snap::cli::{self, Cli, Command};
+use friscy_snap::freeze::NotReached;
 use friscy_snap::{bundle, demo, host, inspect, pack, run, serve};
 
 fn main() -> ExitCode {
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
         Ok(Err(error)) if host::is_broken_pipe(&error) => ExitCode::FAILURE,
         Ok(Err(error)) => {
             eprintln!("friscy-snap: {}", one_line(&error));
+            if let Some(reason) = error.downcast_ref::<NotReached>() {
+                reason.details.iter().for_each(|line| eprintln!("  {line}"));
+            }
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::FAILURE,

@@ -7,9 +7,10 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use friscy_formats::boot::{Boot, Until};
+use friscy_formats::boot::Boot;
 use friscy_formats::chunk_writer::{ChunkOptions, ChunkWriter};
 use friscy_formats::image;
 use friscy_formats::manifest::{ChunkInfo, ChunkLayout, Entry, FORMAT, ImageInfo, Manifest, Sizes};
@@ -18,6 +19,7 @@ use friscy_formats::{vfs, vfs_build};
 
 use crate::cli::{Pack, ProcessOptions};
 use crate::mapped::Mapped;
+use crate::point::Goal;
 use crate::progress::{Progress, size};
 use crate::seal::Sealed;
 use crate::{embedded, freeze, link, seal, seat};
@@ -30,7 +32,12 @@ pub fn command(args: &Pack) -> Result<()> {
     let mut progress = Progress::new(args.talk);
     let input = Mapped::open(image)?;
     let tty = args.process.tty.unwrap_or(true);
-    let sealed = pack(&input, &args.process, args.until, tty, &mut progress)
+    let timeout = match args.until_timeout {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(seconds),
+    };
+    let goal = Goal { point: args.until.clone(), timeout };
+    let sealed = pack(&input, &args.process, &goal, tty, &mut progress)
         .with_context(|| image.display().to_string())?;
     progress.stage("seal");
     sealed.save(output)?;
@@ -42,7 +49,7 @@ pub fn command(args: &Pack) -> Result<()> {
 pub fn pack(
     input: &[u8],
     options: &ProcessOptions,
-    until: Until,
+    goal: &Goal,
     tty: bool,
     progress: &mut Progress,
 ) -> Result<Sealed> {
@@ -60,7 +67,7 @@ pub fn pack(
         built.chunks.table.iter().map(|chunk| (chunk.offset, chunk.stored_len)).collect();
 
     progress.stage("freeze");
-    let boot = seat::boot(&image.config, options, until, tty)?;
+    let boot = seat::boot(&image.config, options, goal.point.until, tty)?;
     let digest = blake3::hash(&built.archive);
     let inodes = vfs::access(&built.archive)?.inode_count();
     let frozen_input = freeze::Input {
@@ -69,6 +76,7 @@ pub fn pack(
         store: &store,
         chunks: &chunks,
         boot: &boot,
+        goal,
         chunk_slot: link::chunk_slot(embedded::ENGINE)?,
         seed: *digest.as_bytes(),
     };
@@ -77,6 +85,9 @@ pub fn pack(
         LogLevel::Warning => progress.detail(&format!("friscy-snap: {line}")),
     };
     let frozen = freeze::freeze(frozen_input, &mut log, &mut |count| progress.instructions(count))?;
+    for caveat in &frozen.caveats {
+        progress.say(&format!("friscy-snap: warning: {caveat}"));
+    }
 
     progress.stage("link");
     let linked = link::link(&frozen.wasm, store.len() as u64)?;
@@ -90,7 +101,7 @@ pub fn pack(
             config: image.config.clone(),
         },
         entry: entry(&boot),
-        freeze: until_name(until),
+        freeze: if frozen.asked { "guest".to_string() } else { goal.point.to_string() },
         retired: frozen.retired,
         memory_bytes: boot.memory_bytes,
         ports: image.config.exposed_ports.clone(),
@@ -123,16 +134,6 @@ fn entry(boot: &Boot) -> Entry {
         user: text(&boot.user),
         hostname: text(&boot.hostname),
         tty: boot.tty,
-    }
-}
-
-/// As `--until` takes it.
-fn until_name(until: Until) -> String {
-    match until {
-        Until::Never => "never".to_string(),
-        Until::Entry => "entry".to_string(),
-        Until::Idle => "idle".to_string(),
-        Until::Instructions(count) => format!("instructions:{count}"),
     }
 }
 

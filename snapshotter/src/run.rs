@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use friscy_formats::boot::Until;
 
 use crate::app::{App, WASM_MAGIC};
@@ -22,18 +22,18 @@ pub fn command(args: &Run) -> Result<u8> {
         pack_first(&bytes, args).with_context(|| name.clone())?
     };
     let mut boot = app.boot.clone();
-    let changed = seat::override_boot(&mut boot, &args.process, terminal::present());
-    let boot = if app.boot.until == Until::Entry {
-        changed.then_some(boot)
-    } else if seat::asks_for_anything(&args.process) {
-        bail!(
-            "{name}: frozen at {}, after its start, so that arguments and options come too late; pack it with \
-             --until entry, or give them when packing",
-            app.manifest.freeze
-        )
+    let changed = if app.boot.until == Until::Entry {
+        seat::override_boot(&mut boot, &args.process, terminal::present())
     } else {
-        None
+        seat::change_boot(&mut boot, &args.process).map_err(|what| {
+            let point = &app.manifest.freeze;
+            anyhow!(
+                "{name}: frozen at {point}, after its start, so that {what} comes too late; pack it with \
+                 --until entry, or say {what} when packing"
+            )
+        })?
     };
+    let boot = changed.then_some(boot);
     let options = host::Options { boot, no_input: !args.interactive, verbose: args.talk.verbose };
     let outcome = host::run(&app, options).with_context(|| name.clone())?;
     if let Some(why) = &outcome.not_started {
@@ -49,7 +49,7 @@ pub fn command(args: &Run) -> Result<u8> {
 fn pack_first(image: &[u8], args: &Run) -> Result<App> {
     let mut progress = Progress::new(args.talk);
     let tty = args.process.tty.unwrap_or_else(terminal::present);
-    let sealed = pack::pack(image, &args.process, Until::Entry, tty, &mut progress)?;
+    let sealed = pack::pack(image, &args.process, &Until::Entry.into(), tty, &mut progress)?;
     progress.finish();
     App::new(sealed.into_mapped()?)
 }

@@ -52,17 +52,28 @@ pub fn override_boot(boot: &mut Boot, options: &ProcessOptions, tty: bool) -> bo
     *boot != before
 }
 
-/// Whether more was typed than where the output goes.
-pub fn asks_for_anything(options: &ProcessOptions) -> bool {
-    let ProcessOptions { env, workdir, user, entrypoint, tty: _, memory, hostname, strace, cmd } = options;
-    !env.is_empty()
-        || workdir.is_some()
-        || user.is_some()
-        || entrypoint.is_some()
-        || memory.is_some()
-        || hostname.is_some()
-        || *strace
-        || !cmd.is_empty()
+/// Change what was frozen after its start to what was typed; whether that changed anything. The error names what
+/// a program that runs cannot be given.
+pub fn change_boot(boot: &mut Boot, options: &ProcessOptions) -> Result<bool, &'static str> {
+    let ProcessOptions { env, workdir, user, entrypoint, tty, memory, hostname, strace, cmd } = options;
+    let too_late = [
+        (!env.is_empty(), "--env"),
+        (workdir.is_some(), "--workdir"),
+        (user.is_some(), "--user"),
+        (entrypoint.is_some(), "--entrypoint"),
+        (tty.is_some_and(|tty| tty != boot.tty), "--tty"),
+        (memory.is_some(), "--memory"),
+        (!cmd.is_empty(), "a command"),
+    ];
+    if let Some((_, what)) = too_late.iter().find(|(asked, _)| *asked) {
+        return Err(what);
+    }
+    let before = boot.clone();
+    if let Some(hostname) = hostname {
+        boot.hostname = bytes(hostname);
+    }
+    boot.strace |= strace;
+    Ok(*boot != before)
 }
 
 fn bytes(text: &OsStr) -> Vec<u8> {

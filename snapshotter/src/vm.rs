@@ -170,19 +170,39 @@ impl Vm {
         Ok(at)
     }
 
-    fn checked(&self, store: impl AsContext, answer: u32) -> Result<()> {
-        if answer == 0 {
-            return Ok(());
-        }
+    /// The text at the address that an export gave.
+    fn text(&self, store: impl AsContext, answer: u32) -> Result<String> {
         let memory = self.memory.data(&store);
         let text = memory.get(answer as usize..).and_then(|rest| {
             let (len, text) = rest.split_first_chunk::<4>()?;
             text.get(..u32::from_le_bytes(*len) as usize)
         });
-        match text {
-            Some(text) => bail!("{}", String::from_utf8_lossy(text)),
-            None => bail!("the engine reports an error that cannot be read"),
+        let text = text.context("the engine says something that cannot be read")?;
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn checked(&self, store: impl AsContext, answer: u32) -> Result<()> {
+        match answer {
+            0 => Ok(()),
+            _ => bail!("{}", self.text(store, answer)?),
         }
+    }
+
+    fn lines(&self, mut store: impl AsContextMut, export: &str) -> Result<Vec<String>> {
+        let ask: TypedFunc<(), u32> =
+            self.instance.get_typed_func(&mut store, export).map_err(wasmtime_error)?;
+        let answer = ask.call(&mut store, ()).map_err(wasmtime_error)?;
+        Ok(self.text(&store, answer)?.lines().map(str::to_string).collect())
+    }
+
+    /// What every thread of the guest does or waits for, a line each.
+    pub fn tasks(&self, store: impl AsContextMut) -> Result<Vec<String>> {
+        self.lines(store, "friscy_tasks")
+    }
+
+    /// What a freeze now will not carry over, a line each.
+    pub fn caveats(&self, store: impl AsContextMut) -> Result<Vec<String>> {
+        self.lines(store, "friscy_caveats")
     }
 
     /// Mount the VFS archive.

@@ -43,6 +43,13 @@ pub fn friscy_snap() -> PathBuf {
     path
 }
 
+/// The tar of the image `name`, built once per machine; see `tests/images/build.sh`.
+pub fn tar(name: &str) -> PathBuf {
+    let script = repository().join("tests/images/build.sh");
+    must(Command::new("bash").arg(script).arg(name).env("WORK", work()));
+    work().join("images").join(format!("{name}.tar"))
+}
+
 /// An image that the tests build: its tar, the tree of the reference, the packed file.
 #[derive(Debug)]
 pub struct Image {
@@ -70,12 +77,7 @@ impl Image {
     }
 
     fn prepare(&self) {
-        must(
-            Command::new("bash")
-                .arg(repository().join("tests/images/build.sh"))
-                .arg(self.name)
-                .env("WORK", work()),
-        );
+        let tar = tar(self.name);
         must(
             Command::new("bash")
                 .arg(repository().join("tests/images/reference.sh"))
@@ -83,7 +85,6 @@ impl Image {
                 .env("WORK", work()),
         );
         std::fs::create_dir_all(work().join("apps")).expect("apps folder");
-        let tar = work().join("images").join(format!("{}.tar", self.name));
         must(
             Command::new(friscy_snap())
                 .arg(tar)

@@ -1,52 +1,7 @@
 //! Real images against qemu-riscv64: stdout, stderr and exit code are equal.
 
 use friscy_tests::oracle::Image;
-
-/// Shell scripts that any POSIX shell runs alike; one line, one command of both sides.
-const SCRIPTS: &[&str] = &[
-    "echo hello; echo error >&2; exit 7",
-    "i=0; while [ $i -lt 50 ]; do i=$((i+1)); done; echo $i",
-    "for f in /etc/passwd /etc/group; do wc -l < $f; done",
-    "echo one two three | tr ' ' '\\n' | sort -r | head -2",
-    "(cd /etc; pwd; x=1); pwd; echo ${x-unset}",
-    "cat <<END\nhere $((6*7)) $(echo document)\nEND",
-    "echo a > /tmp/f; echo b >> /tmp/f; cat < /tmp/f; rm /tmp/f; cat /tmp/f",
-    "x=$(echo $(echo $(echo deep))); echo \"[$x]\"",
-    "false || true && echo yes; ! false; echo $?",
-    "f() { echo \"$1-$#\"; return 3; }; f a b; echo $?",
-    "set -- 1 2 3; shift; echo $@; trap 'echo bye' EXIT; exit 5",
-    "sh -c 'kill -TERM $$'; echo $?",
-    "kill -KILL $$",
-    "sleep 0.1 & wait $!; echo $?",
-    "yes | head -3; echo done",
-    "seq 1 1000 | awk '{s+=$1} END {print s}'",
-    "printf '%s\\n' b a c | sort | uniq -c",
-    "mkdir -p /tmp/a/b/c; touch /tmp/a/b/c/d; find /tmp/a | sort; rm -r /tmp/a; ls /tmp/a",
-    "ln -s /etc/passwd /tmp/l; readlink /tmp/l; head -1 /tmp/l; rm /tmp/l",
-    "umask 027; touch /tmp/m; ls -l /tmp/m | cut -c1-10; rm /tmp/m",
-    "trap 'echo caught' USR1; kill -USR1 $$; echo after",
-    "exec 3>/tmp/x; echo three >&3; exec 3>&-; cat /tmp/x; rm /tmp/x",
-    "read a b; echo \"$b,$a\"",
-    "nonexistent-command; echo $?",
-    "/etc/passwd; echo $?",
-    "cd /nonexistent; echo $?",
-    "echo $PATH $HOME; env | sort",
-    "dd if=/dev/zero bs=1k count=300 2>/dev/null | sha256sum",
-    "find / -xdev 2>/dev/null | grep -v '^/\\(proc\\|dev\\|sys\\\\)' | sort | sha256sum",
-    // In one order: that of a directory is its file system's.
-    "find /etc -type f | sort > /tmp/list; tar cf - -T /tmp/list 2>/dev/null | gzip -c | gzip -dc | sha256sum",
-    "head -c 100000 /dev/zero | tr '\\0' 'x' | md5sum",
-    "ls -lan /etc | sed 's/ [A-Z][a-z][a-z] .*:.. / /; s/ [A-Z][a-z]* *[0-9]* *[0-9]* / /' | head -30",
-    "stat -c '%n %s %a %u %g %F %h' /bin/sh /etc/passwd /tmp /etc",
-    "test -d /etc -a -f /etc/passwd -a ! -e /nope && echo ok",
-    "expr 3 \\* 4; echo $((0x1f + 010))",
-    "echo abc | sed 's/b/[&]/' | grep -o '\\[.\\]'",
-    "date -u -d @86400 '+%Y-%m-%d %H:%M:%S'",
-    "touch -d '2001-02-03 04:05:06' /tmp/t; stat -c %Y /tmp/t; rm /tmp/t",
-    "mkfifo /tmp/p; (echo through > /tmp/p &); cat /tmp/p; rm /tmp/p",
-    "echo x | (sleep 0.05; cat) | cat",
-    "id -u; id -g; whoami",
-];
+use friscy_tests::scripts::SCRIPTS;
 
 fn scripts(image: &'static str) {
     let commands = SCRIPTS.iter().map(|script| (vec!["/bin/sh", "-c", script], "first second\nthird\n"));

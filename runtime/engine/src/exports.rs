@@ -72,6 +72,18 @@ extern "C" fn friscy_resume(budget: i64) -> u32 {
     state::with(|engine| engine.resume(budget)) as u32
 }
 
+/// What every thread does or waits for, one line each, in the form of an error: for a freeze point that is not reached.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_tasks() -> *const u8 {
+    error(Err(state::with(|engine| engine.tasks()).join("\n")))
+}
+
+/// What a freeze now will not carry over, one line each, in the form of an error.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_caveats() -> *const u8 {
+    error(Err(state::with(|engine| engine.caveats()).join("\n")))
+}
+
 /// Chunks come from this table slot after the freeze; `u32::MAX`: through the ring.
 #[unsafe(no_mangle)]
 extern "C" fn friscy_chunk_slot(slot: u32) {

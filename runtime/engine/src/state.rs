@@ -78,6 +78,16 @@ impl Engine {
         self.machine.resume(budget)
     }
 
+    /// What every thread does or waits for.
+    pub(crate) fn tasks(&self) -> Vec<String> {
+        self.machine.tasks()
+    }
+
+    /// What a freeze now will not carry over.
+    pub(crate) fn caveats(&mut self) -> Vec<String> {
+        self.machine.caveats()
+    }
+
     /// Where the chunk accessor will be after the freeze; `NO_SLOT` for chunks through the ring.
     pub(crate) fn chunk_slot(&mut self, slot: u32) {
         self.later_slot = slot;

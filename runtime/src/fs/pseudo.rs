@@ -6,10 +6,13 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use super::{Dentry, Dirent, FileOps, Inode, InodeRef, Io, OpenFile, SetAttr, Stat, StatFs, Timespec, mode};
+use super::{
+    Dentry, Dirent, FileOps, Inode, InodeRef, Io, OpenFile, SetAttr, Stat, StatFs, Timespec, mode, poll,
+};
 use crate::abi::Errno;
 use crate::kernel::Ctx;
 use crate::kernel::task::{Process, Task};
+use crate::kernel::wait::WaitQueue;
 
 /// Contents of a file, made anew whenever it is read from its beginning.
 pub(super) type Generate = fn(&mut Ctx<'_>, &Subject) -> Result<Vec<u8>, Errno>;
@@ -30,6 +33,8 @@ pub(super) enum Kind {
     File(Generate),
     /// A file that can be written.
     Edit(Generate, Store),
+    /// A file that poll(2) reports (POLLPRI, POLLERR) when the machine has been opened since it was read.
+    Watched(Generate),
     /// A symbolic link that never changes.
     Symlink(&'static str),
     /// A symbolic link that depends on who looks.
@@ -50,7 +55,7 @@ pub(super) struct Row {
 pub(super) const fn row(name: &'static str, kind: Kind) -> Row {
     let mode = match kind {
         Kind::Dir(_) | Kind::Found(..) => 0o555,
-        Kind::Text(_) | Kind::File(_) => 0o444,
+        Kind::Text(_) | Kind::File(_) | Kind::Watched(_) => 0o444,
         Kind::Edit(..) => 0o644,
         Kind::Symlink(_) | Kind::Link(_) | Kind::Magic(_) => 0o777,
     };
@@ -69,6 +74,10 @@ pub struct World {
     init: RefCell<Weak<Process>>,
     /// When the machine booted, wall clock.
     pub(super) booted: Cell<Timespec>,
+    /// Drawn anew in each opening: what Linux calls a VM generation ID.
+    pub(super) generation: Cell<[u8; 16]>,
+    /// Woken when it changes.
+    opened: WaitQueue,
 }
 
 impl World {
@@ -78,6 +87,12 @@ impl World {
         if task.process.tgid == 1 && self.init.borrow().strong_count() == 0 {
             *self.init.borrow_mut() = Rc::downgrade(&task.process);
         }
+    }
+
+    /// The machine was opened.
+    pub(crate) fn new_generation(&self, id: [u8; 16]) {
+        self.generation.set(id);
+        self.opened.wake_all();
     }
 
     /// The caller.
@@ -177,7 +192,7 @@ impl Node {
 fn kind_bits(kind: &Kind) -> u32 {
     match kind {
         Kind::Dir(_) | Kind::Found(..) => mode::S_IFDIR,
-        Kind::Text(_) | Kind::File(_) | Kind::Edit(..) => mode::S_IFREG,
+        Kind::Text(_) | Kind::File(_) | Kind::Edit(..) | Kind::Watched(_) => mode::S_IFREG,
         Kind::Symlink(_) | Kind::Link(_) | Kind::Magic(_) => mode::S_IFLNK,
     }
 }
@@ -261,7 +276,8 @@ impl Inode for Node {
 
     fn open(&self, _: &mut Ctx<'_>, _: u32) -> Result<Rc<dyn FileOps>, Errno> {
         let node = self.this.upgrade().ok_or(Errno::ENXIO)?;
-        Ok(Rc::new(PseudoFile { node, contents: RefCell::new(None) }))
+        let seen = Cell::new(node.subject.world.opened.generation());
+        Ok(Rc::new(PseudoFile { node, contents: RefCell::new(None), seen }))
     }
 
     fn stat_fs(&self) -> StatFs {
@@ -274,7 +290,7 @@ impl Inode for Node {
 }
 
 /// The path of `dentry` as somebody with the viewer's root sees it; the bare name of an anonymous file.
-pub(super) fn path_of(dentry: &Rc<Dentry>, viewer: Option<&Task>) -> Vec<u8> {
+pub(crate) fn path_of(dentry: &Rc<Dentry>, viewer: Option<&Task>) -> Vec<u8> {
     let root = viewer.map(|task| Rc::clone(&task.fs.borrow().root.borrow()));
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut at = Rc::clone(dentry);
@@ -307,13 +323,15 @@ struct PseudoFile {
     node: Rc<Node>,
     /// What the last read from the beginning generated.
     contents: RefCell<Option<Vec<u8>>>,
+    /// [`World::opened`] when it was read last.
+    seen: Cell<u64>,
 }
 
 impl PseudoFile {
     fn generate(&self, cx: &mut Ctx<'_>) -> Result<Vec<u8>, Errno> {
         match &self.node.row.kind {
             Kind::Text(text) => Ok(text.as_bytes().to_vec()),
-            Kind::File(make) | Kind::Edit(make, _) => make(cx, &self.node.subject),
+            Kind::File(make) | Kind::Edit(make, _) | Kind::Watched(make) => make(cx, &self.node.subject),
             _ => Err(Errno::EISDIR),
         }
     }
@@ -329,6 +347,7 @@ impl FileOps for PseudoFile {
     ) -> Result<usize, Errno> {
         let at = at.unwrap_or(0);
         if at == 0 || self.contents.borrow().is_none() {
+            self.seen.set(self.node.subject.world.opened.generation());
             let made = self.generate(cx)?;
             *self.contents.borrow_mut() = Some(made);
         }
@@ -355,6 +374,21 @@ impl FileOps for PseudoFile {
 
     fn seekable(&self) -> bool {
         true
+    }
+
+    fn poll(&self, _: &OpenFile) -> u32 {
+        let always = poll::IN | poll::RDNORM | poll::OUT | poll::WRNORM;
+        let opened = self.node.subject.world.opened.generation() != self.seen.get();
+        match self.node.row.kind {
+            Kind::Watched(_) if opened => always | poll::PRI | poll::ERR,
+            _ => always,
+        }
+    }
+
+    fn queues(&self, visit: &mut dyn FnMut(&WaitQueue)) {
+        if matches!(self.node.row.kind, Kind::Watched(_)) {
+            visit(&self.node.subject.world.opened);
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

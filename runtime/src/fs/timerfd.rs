@@ -25,6 +25,12 @@ pub struct TimerFd {
     expired: Cell<u64>,
     /// Absolute monotonic time of the next expiration, ns; none: disarmed.
     next_ns: Cell<Option<u64>>,
+    /// The same on the wall clock, for a timer that was set to a date there: a thaw moves it.
+    wall_ns: Cell<Option<u64>>,
+    /// TFD_TIMER_CANCEL_ON_SET.
+    cancel_on_set: Cell<bool>,
+    /// The wall clock jumped since: the next read says so.
+    canceled: Cell<bool>,
     /// Period, ns; 0: once.
     interval_ns: Cell<u64>,
     /// Woken when the setting changes.
@@ -41,6 +47,9 @@ impl TimerFd {
             armed_at: Cell::new(0),
             expired: Cell::new(0),
             next_ns: Cell::new(None),
+            wall_ns: Cell::new(None),
+            cancel_on_set: Cell::new(false),
+            canceled: Cell::new(false),
             interval_ns: Cell::new(0),
             changed: WaitQueue::new(),
             entry: RefCell::new(None),
@@ -60,19 +69,53 @@ impl TimerFd {
         *self.entry.borrow_mut() = next_ns.map(|at| kernel.timers.wake_queue(at, &self.ticks));
     }
 
-    /// timerfd_settime(2). `next_ns`: absolute monotonic time, none to disarm.
-    pub fn set(&self, kernel: &mut Kernel, next_ns: Option<u64>, interval_ns: u64) {
+    /// timerfd_settime(2). `next_ns`: absolute monotonic time, none to disarm; `wall_ns`: the date that it stands
+    /// for, if any, with whether a jump of the clock is to be told.
+    pub fn set(
+        &self,
+        kernel: &mut Kernel,
+        next_ns: Option<u64>,
+        interval_ns: u64,
+        wall_ns: Option<(u64, bool)>,
+    ) {
         self.interval_ns.set(interval_ns);
+        self.wall_ns.set(wall_ns.map(|(at, _)| at));
+        self.cancel_on_set.set(wall_ns.is_some_and(|(_, cancel)| cancel));
+        self.canceled.set(false);
         self.expired.set(0);
         self.arm(kernel, next_ns);
         self.changed.wake_all();
+    }
+
+    /// The date it is set to, ns since the epoch.
+    pub fn wall_ns(&self) -> Option<u64> {
+        self.wall_ns.get().filter(|_| self.next_ns.get().is_some())
+    }
+
+    /// The wall clock has jumped: a timer that was set to a date there expires when it comes.
+    pub(crate) fn clock_was_set(&self, kernel: &mut Kernel) {
+        let Some(wall) = self.wall_ns() else { return };
+        let next = kernel.wall_to_monotonic(wall);
+        self.arm(kernel, Some(next));
+        if self.cancel_on_set.get() {
+            self.canceled.set(true);
+            self.changed.wake_all();
+        }
     }
 
     /// Count what has expired by now, and arm for the next time.
     fn catch_up(&self, kernel: &mut Kernel) {
         let now = kernel.monotonic_ns();
         let Some(next) = self.next_ns.get().filter(|&next| next <= now) else { return };
-        let (times, later) = advance(next, self.interval_ns.get(), now);
+        let interval = self.interval_ns.get();
+        let (times, later) = match self.wall_ns.get() {
+            Some(wall) => {
+                let (times, later) = advance(wall, interval, kernel.realtime_ns().max(wall));
+                self.wall_ns.set(later);
+                (times, later.map(|at| kernel.wall_to_monotonic(at)))
+            }
+            None => advance(next, interval, now),
+        };
         self.expired.set(self.expired.get().saturating_add(times));
         self.arm(kernel, later);
     }
@@ -101,6 +144,10 @@ impl FileOps for TimerFd {
         if dst.remaining() < 8 {
             return Err(Errno::EINVAL);
         }
+        if self.canceled.take() {
+            self.expired.set(0);
+            return Err(Errno::ECANCELED);
+        }
         self.catch_up(cx.kernel);
         match self.expired.replace(0) {
             0 => Err(Errno::EAGAIN),
@@ -109,7 +156,7 @@ impl FileOps for TimerFd {
     }
 
     fn poll(&self, _: &OpenFile) -> u32 {
-        if self.expired.get() > 0 || self.rung() { poll::IN | poll::RDNORM } else { 0 }
+        if self.expired.get() > 0 || self.canceled.get() || self.rung() { poll::IN | poll::RDNORM } else { 0 }
     }
 
     fn queues(&self, visit: &mut dyn FnMut(&WaitQueue)) {

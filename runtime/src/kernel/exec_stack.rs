@@ -29,7 +29,8 @@ const AT_PHNUM: u64 = 5;
 const AT_PAGESZ: u64 = 6;
 const AT_BASE: u64 = 7;
 const AT_FLAGS: u64 = 8;
-const AT_ENTRY: u64 = 9;
+/// Address of the program's own first instruction.
+pub const AT_ENTRY: u64 = 9;
 const AT_UID: u64 = 11;
 const AT_EUID: u64 = 12;
 const AT_GID: u64 = 13;

@@ -112,7 +112,8 @@ pub struct WaitOn {
 }
 
 /// Wait until one of `on` is woken: its index. EAGAIN when a word does not hold
-/// what is expected, ETIMEDOUT at `deadline_ns` (monotonic). `timed` calls are not restarted by signals.
+/// what is expected, ETIMEDOUT at `deadline_ns` (monotonic; another one on a later run when the wall clock moved).
+/// Calls with a deadline are not restarted by signals.
 pub fn wait(cx: &mut Ctx<'_>, on: &[WaitOn], deadline_ns: Option<u64>) -> Result<usize, Flow> {
     let waiting = cx.task.progress.borrow_mut().extra.take();
     let waiters = match waiting.map(|any| any.downcast::<Vec<Rc<FutexWaiter>>>()) {
@@ -122,16 +123,13 @@ pub fn wait(cx: &mut Ctx<'_>, on: &[WaitOn], deadline_ns: Option<u64>) -> Result
     if let Some(woken) = waiters.iter().find(|w| w.woken.get()) {
         return Ok(woken.index);
     }
-    let deadline_ns =
-        *cx.task.progress.borrow_mut().deadline_ns.get_or_insert(deadline_ns.unwrap_or(u64::MAX));
-    if deadline_ns != u64::MAX && cx.kernel.monotonic_ns() >= deadline_ns {
+    if deadline_ns.is_some_and(|at| cx.expired(at)) {
         return Err(Errno::ETIMEDOUT.into());
     }
     let queues = waiters.iter().map(|w| w.queue.clone()).collect();
     cx.task.progress.borrow_mut().extra = Some(waiters);
     // Linux restarts a timed wait only after a stop, not after a handler.
-    let interrupt = if deadline_ns == u64::MAX { Interrupt::Restart } else { Interrupt::Fail };
-    let deadline_ns = Some(deadline_ns).filter(|&at| at != u64::MAX);
+    let interrupt = if deadline_ns.is_none() { Interrupt::Restart } else { Interrupt::Fail };
     Err(Flow::Block(Block { queues, deadline_ns, interrupt }))
 }
 

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod exec_stack;
 pub mod exit;
 pub mod fdtable;
+pub mod freeze;
 pub mod futex;
 pub mod ipc;
 pub mod limits;
@@ -91,10 +92,16 @@ pub struct Kernel {
     pub run_queue: sched::RunQueue,
     /// Who waits for a time.
     pub timers: timers::TimerQueue,
+    /// All timerfds, for a thaw.
+    pub timer_fds: Vec<std::rc::Weak<crate::fs::timerfd::TimerFd>>,
+    /// What stops the run loop at pack time.
+    pub watch: freeze::Watch,
     /// Who waits for a word of memory.
     pub futexes: futex::FutexTable,
     /// getrandom(2).
     pub random: random::Random,
+    /// /proc/sys/kernel/random/boot_id, drawn when it is first read: what nobody has seen may differ in each opening.
+    pub boot_id: Option<[u8; 16]>,
     /// The running task.
     pub current: Option<u32>,
     /// Exit code of the machine, once its first process has ended.
@@ -153,8 +160,11 @@ impl Kernel {
             linear,
             run_queue: sched::RunQueue::default(),
             timers: timers::TimerQueue::default(),
+            timer_fds: Vec::new(),
+            watch: freeze::Watch::default(),
             futexes: futex::FutexTable::default(),
             random: random::Random::default(),
+            boot_id: None,
             current: None,
             exited: None,
             retired: 0,
@@ -209,6 +219,13 @@ impl Ctx<'_> {
     /// The open file description behind `fd`; EBADF.
     pub fn file(&self, fd: i32) -> Result<FileRef, Errno> {
         self.task.files.borrow().get(fd)
+    }
+
+    /// The monotonic deadline of the call in progress, for one that sleeps until `wall_ns` on the wall clock.
+    /// Computed anew on each run: a thaw moves the wall clock.
+    pub fn wall_deadline(&self, wall_ns: u64) -> u64 {
+        self.task.progress.borrow_mut().wall_deadline = true;
+        self.kernel.wall_to_monotonic(wall_ns)
     }
 
     /// The absolute monotonic deadline of the call in progress: `timeout_ns` from its first run.

@@ -33,6 +33,8 @@ pub enum Ran {
     Idle,
     /// The first process has ended.
     Exited,
+    /// What the machine watches for has happened: see [`super::freeze::Watch`].
+    Watched,
 }
 
 impl Kernel {
@@ -45,6 +47,9 @@ impl Kernel {
             self.drain_ready();
             if self.exited.is_some() {
                 return Ran::Exited;
+            }
+            if self.watched() {
+                return Ran::Watched;
             }
             if left == 0 {
                 return Ran::Budget;
@@ -86,7 +91,7 @@ impl Kernel {
                 if let Some(block) = self.call_again(&task) {
                     self.settle(&task, &block);
                 }
-            } else if left == 0 || self.need_resched {
+            } else if left == 0 || self.need_resched || self.watched() {
                 break;
             } else {
                 self.step(&task, &mut left);
@@ -131,6 +136,7 @@ impl Kernel {
                 Ok(()) => task.sched.minor_faults.set(task.sched.minor_faults.get() + 1),
                 Err(fault) => self.bad_fault(task, addr, fault),
             },
+            Exit::Breakpoint if self.at_watched_entry(task, pc) => {}
             Exit::Breakpoint => self.force_signal(task, SigInfo::fault(SIGTRAP, TRAP_BRKPT, pc)),
             Exit::Illegal(_) => self.force_signal(task, SigInfo::fault(SIGILL, ILL_ILLOPC, pc)),
             Exit::Misaligned { addr } => self.force_signal(task, SigInfo::fault(SIGBUS, BUS_ADRALN, addr)),

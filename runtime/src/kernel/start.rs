@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use friscy_formats::boot::Boot;
+use friscy_formats::boot::{Boot, Until};
 
 use super::signal::SigHand;
 use super::{Cred, Ctx, FdTable, FsContext, Kernel, Process, Task};
@@ -76,6 +76,11 @@ fn try_start(kernel: &mut Kernel, boot: &Boot) -> Result<(), StartError> {
     cx.kernel.strace = boot.strace;
     super::exec::boot(&mut cx, &boot.argv, &boot.env)?;
     cx.kernel.standard = None;
+    cx.kernel.watch.armed = boot.until != Until::Never;
+    cx.kernel.watch.output = boot.until == Until::Output;
+    if boot.until == Until::Main {
+        cx.kernel.watch_entry(&task)?;
+    }
     let now = cx.kernel.monotonic_ns();
     task.sched.start_ns.set(now);
     kernel.enqueue_new(&task);

@@ -81,6 +81,8 @@ pub struct Task {
 pub struct Progress {
     /// Absolute monotonic deadline, computed on the first run.
     pub deadline_ns: Option<u64>,
+    /// The call sleeps until a time on the wall clock: a thaw runs it again.
+    pub wall_deadline: bool,
     /// Bytes already moved by a write that blocks in the middle.
     pub done: u64,
     /// A signal handler is about to run: this is the last run of the call, for

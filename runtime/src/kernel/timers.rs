@@ -12,7 +12,6 @@ use crate::abi::resource::{RLIM_INFINITY, RLIMIT_CPU};
 use crate::abi::signal::{
     SI_TIMER, SIGALRM, SIGEV_NONE, SIGEV_THREAD_ID, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU, SigInfo,
 };
-use crate::abi::time::CLOCK_REALTIME;
 
 /// An entry of the timer queue, to cancel it.
 pub type TimerId = (u64, u64);
@@ -173,9 +172,16 @@ impl Kernel {
         let timer = {
             let mut timers = process.posix_timers.borrow_mut();
             let Some(timer) = timers.get_mut(&id) else { return };
-            let next = timer.next_ns.and_then(|next| following(next, timer.interval_ns, now));
+            let next = match timer.wall_ns {
+                // The next of a periodic timer is a date as well.
+                Some(wall) => {
+                    let next = following(wall, timer.interval_ns, self.realtime_ns());
+                    timer.wall_ns = next.map(|n| n.0);
+                    next.map(|(wall, missed)| (self.wall_to_monotonic(wall), missed))
+                }
+                None => timer.next_ns.and_then(|next| following(next, timer.interval_ns, now)),
+            };
             timer.id = None;
-            timer.wall_ns = None;
             timer.next_ns = next.map(|n| n.0);
             timer.missed = timer.missed.saturating_add(next.map_or(0, |n| n.1));
             timer.clone()
@@ -239,8 +245,7 @@ impl Kernel {
         for process in processes {
             let moved: Vec<(i32, u64)> = {
                 let timers = process.posix_timers.borrow();
-                let wall = timers.iter().filter(|(_, timer)| timer.clock == CLOCK_REALTIME);
-                wall.filter_map(|(&id, timer)| Some((id, timer.wall_ns?))).collect()
+                timers.iter().filter_map(|(&id, timer)| Some((id, timer.wall_ns?))).collect()
             };
             for (id, wall_ns) in moved {
                 let next = self.wall_to_monotonic(wall_ns);
@@ -252,9 +257,8 @@ impl Kernel {
         }
         // Calls that sleep until a wall-clock time compute their deadline anew when they run again.
         for task in self.tasks.values() {
-            if task.state.get() == TaskState::Blocked
-                && let Some(waiter) = &task.park.borrow().waiter
-            {
+            let asleep = task.state.get() == TaskState::Blocked && task.progress.borrow().wall_deadline;
+            if let Some(waiter) = task.park.borrow().waiter.as_ref().filter(|_| asleep) {
                 waiter.wake();
             }
         }

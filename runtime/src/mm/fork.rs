@@ -58,6 +58,18 @@ impl Mm {
     }
 }
 
+impl Mm {
+    /// Zero what MADV_WIPEONFORK names: a machine that is opened is a copy as well, and what libraries keep there
+    /// (the state of random number generators) must not be in two of them.
+    pub(crate) fn wipe(&self) {
+        let areas = self.areas.borrow();
+        areas
+            .iter()
+            .filter(|area| area.flags.contains(AreaFlags::WIPEONFORK))
+            .for_each(|area| self.discard(area));
+    }
+}
+
 impl Drop for Mm {
     /// Shared pages go home; the arena clears and returns the rest.
     fn drop(&mut self) {

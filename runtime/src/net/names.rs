@@ -91,6 +91,12 @@ impl Names {
         Err(Errno::EADDRINUSE)
     }
 
+    /// Somebody listens on this TCP port.
+    pub fn listens(&self, port: u16) -> bool {
+        let ports = self.ports.borrow();
+        ports.get(&(true, port)).is_some_and(|all| all.iter().filter_map(alive).any(|s| s.is_listening()))
+    }
+
     /// Who gets what is sent to `destination`: the most exact address wins.
     pub fn receiver(&self, destination: &Address, stream: bool) -> Option<Rc<Socket>> {
         let port = destination.port()?;

@@ -198,6 +198,27 @@ fn result(row: Option<&Row>, value: u64) -> String {
     }
 }
 
+/// The call that `task` is in, with its arguments; the first descriptor with what it is.
+pub(crate) fn call_in_progress(task: &Task) -> String {
+    let (number, args) = registers(task);
+    let Some(row) = table::row(number) else { return format!("system call {number}") };
+    let printer = Printer::new(task, row, args, None);
+    let texts = row.args.iter().enumerate().map(|(i, &arg)| match (arg, arg.side()) {
+        (Arg::Fd, _) => descriptor(task, args.fd(i)),
+        (_, Side::Before) => printer.argument(i, arg),
+        (_, Side::After) => format!("{:#x}", args.u64(i)),
+    });
+    let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
+    format!("{}({})", row.name, texts.join(", "))
+}
+
+/// A descriptor with what it is, as strace -y prints it.
+fn descriptor(task: &Task, fd: i32) -> String {
+    let Ok(file) = task.files.borrow().get(fd) else { return fd.to_string() };
+    let name = crate::fs::pseudo::path_of(&file.dentry, Some(task));
+    format!("{fd}<{}>", String::from_utf8_lossy(&name))
+}
+
 impl Kernel {
     /// Remember what the call's arguments look like before it runs.
     pub(super) fn strace_entry(&mut self, task: &Rc<Task>) {

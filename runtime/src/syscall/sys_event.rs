@@ -43,7 +43,11 @@ pub(super) fn timerfd_create(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => return Err(Errno::EPERM.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
-    install(cx, "[timerfd]", Rc::new(TimerFd::new(clock)), flags)
+    let timer = Rc::new(TimerFd::new(clock));
+    let known = &mut cx.kernel.timer_fds;
+    known.retain(|timer| timer.strong_count() > 0);
+    known.push(Rc::downgrade(&timer));
+    install(cx, "[timerfd]", timer, flags)
 }
 
 fn timer_of(file: &FileRef) -> Result<&TimerFd, Errno> {
@@ -63,13 +67,15 @@ pub(super) fn timerfd_settime(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         cx.write_user(addr, &old)?;
     }
     let wall = matches!(timer.clock, CLOCK_REALTIME | CLOCK_REALTIME_ALARM);
-    let next = match (value, flags & TFD_TIMER_ABSTIME != 0) {
+    let absolute = flags & TFD_TIMER_ABSTIME != 0;
+    let date = (wall && absolute && value != 0).then_some((value, flags & TFD_TIMER_CANCEL_ON_SET != 0));
+    let next = match (value, absolute) {
         (0, _) => None,
         (at, true) if wall => Some(cx.kernel.wall_to_monotonic(at)),
         (at, true) => Some(at),
         (after, false) => Some(cx.kernel.monotonic_ns().saturating_add(after)),
     };
-    timer.set(cx.kernel, next, interval);
+    timer.set(cx.kernel, next, interval, date);
     Ok(0)
 }
 

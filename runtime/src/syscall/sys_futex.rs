@@ -22,7 +22,7 @@ const WAITV_MAX: u32 = 128;
 /// An absolute time on `realtime` or the monotonic clock as a monotonic deadline.
 fn absolute(cx: &Ctx<'_>, addr: u64, realtime: bool) -> Result<u64, Flow> {
     let at = cx.read_user::<Timespec>(addr)?.to_ns()?;
-    Ok(if realtime { cx.kernel.wall_to_monotonic(at) } else { at })
+    Ok(if realtime { cx.wall_deadline(at) } else { at })
 }
 
 pub(super) fn futex(cx: &mut Ctx<'_>, args: Args) -> SysResult {

@@ -15,10 +15,10 @@ use crate::kernel::task::{TaskState, Usage};
 use crate::kernel::{Ctx, Task};
 use crate::mm::Access;
 
-/// What uname(2) and /proc/version say.
-pub const RELEASE: &str = "6.12.0";
+/// What uname(2) and /proc say: the Linux that this is like.
+pub const RELEASE: &str = "6.12.0-friscy";
 /// The build that they name.
-pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC friscy";
+pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC";
 /// Bytes of each field of `struct utsname`.
 const UTS_FIELD: usize = 65;
 /// __NEW_UTS_LEN.

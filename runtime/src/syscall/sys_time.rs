@@ -118,8 +118,8 @@ pub(super) fn clock_nanosleep(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         let deadline = cx.deadline(time);
         return sleep(cx, deadline, args.ptr(3), Interrupt::Fail);
     }
-    // Computed anew on each run: a thaw moves the wall clock. Linux restarts absolute sleeps (ERESTARTNOHAND).
-    let deadline = if wall { cx.kernel.wall_to_monotonic(time) } else { time };
+    // Linux restarts absolute sleeps (ERESTARTNOHAND).
+    let deadline = if wall { cx.wall_deadline(time) } else { time };
     sleep(cx, deadline, None, Interrupt::NoHandler)
 }
 

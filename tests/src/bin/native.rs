@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use friscy_formats::boot::Boot;
-use friscy_tests::native::{NativeHost, tree_of};
+use friscy_tests::native::{Disk, NativeHost};
 
 fn main() -> anyhow::Result<()> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
         eprintln!("usage: native [--strace] [--tty] FOLDER PROGRAM [ARG...]");
         std::process::exit(2);
     }
-    let tree = tree_of(Path::new(&words.remove(0)))?;
+    let disk = Disk::of_folder(Path::new(&words.remove(0)))?;
     let env = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME=/root",
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
         tty,
         ..Boot::default()
     };
-    let mut host = NativeHost::boot(&tree, &boot, None)?;
+    let mut host = NativeHost::boot(&disk, &boot, None)?;
     let code = host.run(Duration::from_secs(3600))?;
     std::process::exit(code as i32);
 }

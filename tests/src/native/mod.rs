@@ -1,8 +1,9 @@
-//! The machine linked natively, without Wasm and without freezing: a folder as
-//! its root, this process as its console. For debugging the kernel, and for
-//! tests that want the machine in their own process.
+//! The machine linked natively, without Wasm: a folder as its root, this process
+//! as its console. For debugging the kernel, and for tests that want the machine
+//! in their own process. A freeze leaves the machine where it is and gives it
+//! another world to wake up in: what a snapshot adds is only that bytes are copied.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,10 +13,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use friscy_formats::boot::Boot;
+use friscy_formats::boot::{Boot, Until};
 use friscy_formats::chunk_writer::{ChunkOptions, ChunkWriter};
+use friscy_formats::image;
 use friscy_formats::ring::{LogLevel, Op, Status, Submission};
-use friscy_formats::tree::{Kind, Meta, NoStreams, Node, NodeId, ROOT, Tree};
+use friscy_formats::tree::{Kind, Meta, NoStreams, Node, NodeId, ROOT, Streams, Tree};
 use friscy_formats::vfs_build::build;
 use friscy_runtime::machine::Machine;
 use friscy_runtime::platform::Platform;
@@ -24,19 +26,23 @@ mod door;
 
 use door::Door;
 
-/// Clocks and entropy of this process; the chunk store in its memory.
+/// Clocks and entropy of this process, a chunk store in its memory.
 struct Native {
-    started: Instant,
-    store: Vec<u8>,
+    /// When this world's monotonic clock began.
+    started: Cell<Instant>,
+    /// How far this world's wall clock is ahead, ns.
+    ahead_ns: Cell<u64>,
+    store: &'static [u8],
 }
 
 impl Platform for Native {
     fn realtime_ns(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        now + self.ahead_ns.get()
     }
 
     fn monotonic_ns(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.started.get().elapsed().as_nanos() as u64
     }
 
     fn entropy(&self, bytes: &mut [u8]) {
@@ -114,9 +120,38 @@ fn walk(
     Ok(())
 }
 
+/// A tree as machines mount it, as many as there are. Never freed: a machine keeps the archive for as long as it lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk {
+    archive: &'static [u8],
+    store: &'static [u8],
+}
+
+impl Disk {
+    /// Of a folder.
+    pub fn of_folder(folder: &Path) -> Result<Disk> {
+        Disk::new(&tree_of(folder)?, &NoStreams)
+    }
+
+    /// Of an image: a tar, as `friscy-snap` takes it.
+    pub fn of_image(tar: &Path) -> Result<Disk> {
+        let bytes = std::fs::read(tar).with_context(|| tar.display().to_string())?;
+        let image = image::open(&bytes, image::Options::default())?;
+        let tree = image.flatten(&mut |_, _| {})?;
+        Disk::new(&tree, &image)
+    }
+
+    fn new(tree: &Tree, streams: &impl Streams) -> Result<Disk> {
+        let writer = ChunkWriter::new(Vec::new(), ChunkOptions::default());
+        let built = build(tree, streams, writer, &mut |_, _| {})?;
+        Ok(Disk { archive: Box::leak(Box::new(built.archive)).as_slice(), store: built.store.leak() })
+    }
+}
+
 /// A booted machine and what its host needs.
 pub struct NativeHost {
     machine: Machine,
+    platform: Rc<Native>,
     /// What the guest wrote to fd 1, when it is not passed on.
     pub stdout: Vec<u8>,
     /// What the guest wrote to fd 2, when it is not passed on.
@@ -128,19 +163,18 @@ pub struct NativeHost {
     input_ended: bool,
     stdin: Option<Receiver<Vec<u8>>>,
     reading: Option<Submission>,
-    started: Instant,
+    /// A freeze is to come: there is no input before it.
+    held: bool,
 }
 
 impl NativeHost {
-    /// Boot `boot` on `tree`. Input is `input`, or this process's stdin when it is `None` (then output is passed on too).
-    pub fn boot(tree: &Tree, boot: &Boot, input: Option<&[u8]>) -> Result<NativeHost> {
-        let writer = ChunkWriter::new(Vec::new(), ChunkOptions::default());
-        let built = build(tree, &NoStreams, writer, &mut |_, _| {})?;
+    /// Boot `boot` on `disk`. Input is `input`, or this process's stdin when it is `None` (then output is passed on too).
+    pub fn boot(disk: &Disk, boot: &Boot, input: Option<&[u8]>) -> Result<NativeHost> {
         let started = Instant::now();
-        let mut machine = Machine::new(Rc::new(Native { started, store: built.store }));
-        // Leaked: the machine keeps the archive for as long as it lives, and the process is the machine.
-        let archive: &'static [u8] = Box::leak(Box::new(built.archive)).as_slice();
-        machine.mount(archive).map_err(anyhow::Error::msg)?;
+        let platform =
+            Rc::new(Native { started: Cell::new(started), ahead_ns: Cell::new(0), store: disk.store });
+        let mut machine = Machine::new(platform.clone());
+        machine.mount(disk.archive).map_err(anyhow::Error::msg)?;
         machine.boot(boot).map_err(anyhow::Error::msg)?;
         let stdin = input.is_none().then(|| {
             let (sender, receiver) = channel();
@@ -158,6 +192,7 @@ impl NativeHost {
         let (pass_on, input_ended) = (stdin.is_some(), stdin.is_none());
         Ok(NativeHost {
             machine,
+            platform,
             stdout: vec![],
             stderr: vec![],
             log: vec![],
@@ -166,7 +201,7 @@ impl NativeHost {
             input_ended,
             stdin,
             reading: None,
-            started,
+            held: boot.until != Until::Never,
         })
     }
 
@@ -177,19 +212,48 @@ impl NativeHost {
 
     /// Run to the end; the exit code. Fails when the guest waits for ever or runs longer than `limit`.
     pub fn run(&mut self, limit: Duration) -> Result<u32> {
+        match self.run_until_frozen(limit)? {
+            Some(code) => Ok(code),
+            None => bail!("frozen"),
+        }
+    }
+
+    /// Run to the freeze point, or to where the guest waits for input before that (none); or to the end when that
+    /// comes first: the exit code.
+    pub fn run_until_frozen(&mut self, limit: Duration) -> Result<Option<u32>> {
+        let start = Instant::now();
         loop {
             let status = self.machine.resume(2_000_000);
             self.serve()?;
             match status {
-                Status::Exited => return Ok(self.door().header().exit_code),
-                Status::Frozen => bail!("frozen"),
+                Status::Exited => return Ok(Some(self.door().header().exit_code)),
+                Status::Frozen => return Ok(None),
                 Status::Runnable => {}
+                Status::Idle if self.held && self.waits_for_ever() => return Ok(None),
                 Status::Idle => self.wait()?,
             }
-            if self.started.elapsed() > limit {
+            if start.elapsed() > limit {
                 bail!("still running after {limit:?}");
             }
         }
+    }
+
+    /// Freeze, and wake up in another world: its monotonic clock begins anew, its wall clock is `ahead` of the old
+    /// one, and nothing was written to it yet.
+    pub fn freeze_and_thaw(&mut self, ahead: Duration) {
+        self.machine.freeze();
+        self.platform.started.set(Instant::now());
+        self.platform.ahead_ns.set(self.platform.ahead_ns.get() + ahead.as_nanos() as u64);
+        self.stdout.clear();
+        self.stderr.clear();
+        self.reading = None;
+        self.held = false;
+        self.machine.thaw();
+    }
+
+    /// Guest instructions so far.
+    pub fn retired(&mut self) -> u64 {
+        self.door().header().retired
     }
 
     fn door(&mut self) -> Door {
@@ -239,7 +303,7 @@ impl NativeHost {
         while let Some(Ok(bytes)) = self.stdin.as_ref().map(Receiver::try_recv) {
             self.take(bytes);
         }
-        let Some(read) = self.reading else { return };
+        let Some(read) = self.reading.filter(|_| !self.held) else { return };
         let mut input = self.input.borrow_mut();
         if input.is_empty() && !self.input_ended {
             return;
@@ -257,14 +321,20 @@ impl NativeHost {
         self.input.borrow_mut().extend(bytes);
     }
 
+    /// Nothing is on its way, and no timer is set.
+    fn waits_for_ever(&mut self) -> bool {
+        let header = self.door().header();
+        header.cq_head == header.cq_tail && header.deadline_ns == u64::MAX
+    }
+
     /// Sleep until a timer or input.
     fn wait(&mut self) -> Result<()> {
         let deadline = self.door().header().deadline_ns;
-        let now = self.started.elapsed().as_nanos() as u64;
+        let now = self.platform.monotonic_ns();
         if self.door().header().cq_head != self.door().header().cq_tail {
             return Ok(());
         }
-        if deadline == u64::MAX && (self.stdin.is_none() || self.reading.is_none()) {
+        if self.waits_for_ever() && (self.stdin.is_none() || self.reading.is_none()) {
             bail!("every task waits, and for nothing that could come");
         }
         let pause = Duration::from_nanos(deadline.saturating_sub(now)).min(Duration::from_millis(200));

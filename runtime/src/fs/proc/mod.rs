@@ -5,6 +5,7 @@
 //! of the tables here or there.
 
 mod descriptors;
+mod friscy;
 mod memory;
 mod process;
 mod sysctl;
@@ -36,6 +37,7 @@ static MACHINE: &[Row] = &[
     row("devices", Text(system::DEVICES)),
     row("diskstats", Text("")),
     row("filesystems", Text(system::FILESYSTEMS)),
+    row("friscy", Dir(friscy::FRISCY)),
     row("interrupts", Text("           CPU0       \n")),
     row("loadavg", File(system::loadavg)),
     row("locks", Text("")),

@@ -6,7 +6,7 @@ use crate::fs::pseudo::Kind::{Dir, Edit, File, Text};
 use crate::fs::pseudo::{Row, Subject, row};
 use crate::kernel::Ctx;
 
-use super::system::RELEASE;
+use crate::syscall::sys_system::{RELEASE, VERSION};
 
 type Contents = Result<Vec<u8>, Errno>;
 
@@ -60,7 +60,7 @@ static KERNEL: &[Row] = &[
     row("sysrq", Text("0\n")),
     row("tainted", Text("0\n")),
     row("threads-max", Text("4096\n")),
-    row("version", Text("#1 SMP\n")),
+    row("version", File(version)),
 ];
 
 static VM: &[Row] = &[
@@ -191,6 +191,10 @@ fn osrelease(_: &mut Ctx<'_>, _: &Subject) -> Contents {
     line(RELEASE.as_bytes())
 }
 
+fn version(_: &mut Ctx<'_>, _: &Subject) -> Contents {
+    line(VERSION.as_bytes())
+}
+
 fn pty_count(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
     line(cx.kernel.terminals.count().to_string().as_bytes())
 }
@@ -229,15 +233,14 @@ fn uuid(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
     format_uuid(bytes)
 }
 
-/// The same until the machine is started anew. FNV-1a of the time of boot.
-fn boot_id(_: &mut Ctx<'_>, subject: &Subject) -> Contents {
-    let booted = subject.world.booted.get();
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut bytes = [0; 16];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        let seed = (booted.sec as u64) ^ u64::from(booted.nsec) << 20 ^ i as u64;
-        hash = (hash ^ seed).wrapping_mul(0x100_0000_01b3);
-        *byte = (hash >> 32) as u8;
-    }
+/// The same until the machine is started anew.
+fn boot_id(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
+    let kernel = &mut *cx.kernel;
+    let bytes = kernel.boot_id.unwrap_or_else(|| {
+        let mut bytes = [0; 16];
+        kernel.random.fill(&*kernel.platform, &mut bytes);
+        bytes
+    });
+    kernel.boot_id = Some(bytes);
     format_uuid(bytes)
 }

@@ -4,11 +4,9 @@ use crate::abi::Errno;
 use crate::fs::pseudo::Subject;
 use crate::kernel::Ctx;
 use crate::kernel::task::TaskState;
+use crate::syscall::sys_system::{RELEASE, VERSION};
 
 type Contents = Result<Vec<u8>, Errno>;
-
-/// The Linux that this is like.
-pub(super) const RELEASE: &str = "6.12.0-friscy";
 
 pub(super) const DEVICES: &str =
     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
@@ -120,7 +118,7 @@ pub(super) fn loadavg(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
 }
 
 pub(super) fn version(_: &mut Ctx<'_>, _: &Subject) -> Contents {
-    Ok(format!("Linux version {RELEASE} (friscy@friscy) (rustc) #1 SMP\n").into_bytes())
+    Ok(format!("Linux version {RELEASE} (friscy@friscy) (rustc) {VERSION}\n").into_bytes())
 }
 
 pub(super) fn vmstat(cx: &mut Ctx<'_>, _: &Subject) -> Contents {

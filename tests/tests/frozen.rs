@@ -1,0 +1,40 @@
+//! Frozen equals unfrozen, as a property: scripts frozen at random points of their run.
+//!
+//! `FRISCY_SEED=n` replays a run, `FRISCY_FUZZ_BATCHES=n` makes it longer: rounds over all scripts.
+
+use friscy_tests::frozen::Subject;
+use friscy_tests::isa_fuzz::Rng;
+use friscy_tests::native::Disk;
+use friscy_tests::oracle::tar;
+use friscy_tests::scripts::SCRIPTS;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn frozen_equals_unfrozen() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let seed = number("FRISCY_SEED").unwrap_or(now.as_nanos() as u64);
+    let disk = Disk::of_image(&tar("tiny")).expect("the image is read");
+    let mut rng = Rng(seed);
+    let (mut frozen, mut ended, mut failures) = (0, 0, Vec::new());
+    for _ in 0..number("FRISCY_FUZZ_BATCHES").unwrap_or(1) {
+        for index in 0..SCRIPTS.len() as u64 {
+            let subject = Subject::new(&disk, index).expect("it runs undisturbed");
+            for _ in 0..3 {
+                let point = rng.below(subject.retired.max(1));
+                match subject.check(&disk, point) {
+                    Ok(true) => frozen += 1,
+                    Ok(false) => ended += 1,
+                    Err(error) => failures.push(format!("{error:#}")),
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "FRISCY_SEED={seed}\n{}", failures.join("\n"));
+    assert!(
+        frozen > 10 * ended,
+        "FRISCY_SEED={seed}: {ended} runs ended before their freeze point, {frozen} did not"
+    );
+}
