@@ -88,7 +88,7 @@ pub fn fuzz(disk: &Disk, bytes: &[u8]) {
     input[..len].copy_from_slice(&bytes[..len]);
     let [index, at @ ..] = input;
     let subject = Subject::new(disk, index.into()).expect("it runs undisturbed");
-    let point = u128::from(u64::from_le_bytes(at)) * u128::from(subject.retired) >> 64;
+    let point = (u128::from(u64::from_le_bytes(at)) * u128::from(subject.retired)) >> 64;
     if let Err(error) = subject.check(disk, point as u64) {
         panic!("{error:#}");
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use friscy_formats::boot::Boot;
-use friscy_tests::native::{NativeHost, tree_of};
+use friscy_tests::native::{Disk, NativeHost};
 use friscy_tests::oracle::{finish, repository, work};
 
 /// Compile `name`.c, static, for riscv64 into a folder that serves as the root, and for this machine beside it.
@@ -45,8 +45,8 @@ fn ours(folder: &Path) -> (String, Option<i32>) {
         hostname: b"calls".to_vec(),
         ..Boot::default()
     };
-    let mut host =
-        NativeHost::boot(&tree_of(&folder.join("root")).expect("a folder"), &boot, Some(b"")).expect("boots");
+    let disk = Disk::of_folder(&folder.join("root")).expect("a folder");
+    let mut host = NativeHost::boot(&disk, &boot, Some(b"")).expect("boots");
     let code = host.run(Duration::from_secs(120)).expect("ends");
     (String::from_utf8_lossy(&host.stdout).into_owned(), i32::try_from(code).ok())
 }

@@ -128,7 +128,7 @@ fn queue_of(file: &FileRef) -> Result<Rc<Queue>, Errno> {
 fn deadline(cx: &Ctx<'_>, addr: Option<u64>) -> Result<Option<u64>, Flow> {
     let Some(addr) = addr else { return Ok(None) };
     let at = cx.read_user::<Timespec>(addr)?.to_ns()?;
-    Ok(Some(cx.kernel.wall_to_monotonic(at)))
+    Ok(Some(cx.wall_deadline(at)))
 }
 
 /// The queue is full, or empty: wait, unless the file or the deadline says otherwise.
