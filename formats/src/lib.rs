@@ -4,6 +4,7 @@
 //! what is not behind the feature `host`.
 #![forbid(unsafe_code)]
 
+pub mod aot;
 #[cfg(feature = "host")]
 pub mod app;
 pub mod boot;

@@ -28,6 +28,9 @@ pub struct Manifest {
     pub freeze: String,
     /// Guest instructions retired at the freeze.
     pub retired: u64,
+    /// Guest code that became Wasm code; absent when nothing was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translated: Option<TranslatedInfo>,
     /// Guest memory in bytes, all processes together.
     pub memory_bytes: u64,
     /// Ports that the image exposes (`80/tcp`).
@@ -68,6 +71,28 @@ pub struct Entry {
     pub tty: bool,
 }
 
+/// Translated code: what the last functions of app.wasm are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TranslatedInfo {
+    /// Samples of execution that were taken in all code.
+    pub samples: u64,
+    /// The functions in order.
+    pub functions: Vec<TranslatedFunction>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranslatedFunction {
+    /// Guest address where its code was first seen.
+    pub address: u64,
+    /// Bytes of guest code in it.
+    pub guest_bytes: u64,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Samples of execution that fell into it.
+    pub samples: u64,
+}
+
 /// Where the chunk store is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +128,9 @@ pub struct Sizes {
     pub inodes: u64,
     /// Code of the engine.
     pub code: u64,
+    /// Translated code.
+    #[serde(default)]
+    pub translated: u64,
     /// Frozen memory: active data segments.
     pub data: u64,
     /// The VFS archive, within `data`.

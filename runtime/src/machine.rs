@@ -6,12 +6,14 @@
 
 use std::rc::Rc;
 
+use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{EVENT_SIGNAL, EVENT_WINSIZE, Header, LogLevel, Op, Status};
 use friscy_formats::vfs::{self, ArchivedVfs};
 
 use crate::abi::Errno;
 use crate::fs::Vfs;
+use crate::hart::Library;
 use crate::kernel::freeze::Watch;
 use crate::kernel::run::Ran;
 use crate::kernel::start::{StartError, start};
@@ -37,6 +39,7 @@ pub struct Machine {
     linear: Option<Rc<Linear>>,
     archive: Option<&'static ArchivedVfs>,
     kernel: Option<Kernel>,
+    library: Rc<Library>,
     boot: Boot,
     /// The first process waits for contents of its program.
     starting: bool,
@@ -65,6 +68,7 @@ impl Machine {
             linear: None,
             archive: None,
             kernel: None,
+            library: Rc::default(),
             boot: Boot::default(),
             starting: false,
             untouched: true,
@@ -97,7 +101,9 @@ impl Machine {
         self.kernel = None;
         let error = |errno: Errno| format!("cannot build the machine: {}", errno.message());
         let vfs = Vfs::new(self.archive, &self.platform).map_err(error)?;
-        let kernel = Kernel::new(Rc::clone(&self.platform), vfs, self.ring.clone(), linear).map_err(error)?;
+        let mut kernel =
+            Kernel::new(Rc::clone(&self.platform), vfs, self.ring.clone(), linear).map_err(error)?;
+        kernel.library = Rc::clone(&self.library);
         self.kernel = Some(kernel);
         self.boot = boot.clone();
         self.untouched = true;
@@ -158,6 +164,21 @@ impl Machine {
     /// The ring itself, for hosts in the same program.
     pub fn host_ring(&self) -> &Ring {
         &self.ring
+    }
+
+    /// Record from now on what code runs: for the packer.
+    pub fn record(&mut self) {
+        self.library.record();
+    }
+
+    /// What was recorded. Recording ends.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.library.take_profile()
+    }
+
+    /// Use this translated code, which the packer will append in these slots of the engine's table, after the freeze.
+    pub fn translations(&mut self, translations: Translations) {
+        self.library.load(translations);
     }
 
     /// The kernel, once something was booted: for tests and inspection.

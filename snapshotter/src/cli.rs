@@ -70,12 +70,47 @@ pub struct Pack {
     /// Give up when the point is not reached after so long, by the program's clock or by ours; 0 never does
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub until_timeout: u64,
+    /// Translated code.
+    #[command(flatten)]
+    pub translate: TranslateOptions,
     /// The process and its world.
     #[command(flatten)]
     pub process: ProcessOptions,
     /// How much is said.
     #[command(flatten)]
     pub talk: Talk,
+}
+
+/// Guest code that becomes Wasm code when packing.
+#[derive(Debug, Clone, Args)]
+pub struct TranslateOptions {
+    /// Which guest code to translate: what ran often before the freeze point or in training, all that ran, or none
+    #[arg(long, value_enum, default_value_t = Aot::Off)]
+    pub aot: Aot,
+    /// Most bytes of translated code, such as 4m
+    #[arg(long, value_name = "SIZE", default_value = "4m", value_parser = parse_size)]
+    pub aot_size: u64,
+    /// Run this command as well, to learn which code is worth translating; nothing else of it remains
+    #[arg(long, value_name = "CMD")]
+    pub train: Vec<String>,
+}
+
+impl TranslateOptions {
+    /// Translate nothing.
+    pub fn off() -> TranslateOptions {
+        TranslateOptions { aot: Aot::Off, aot_size: 0, train: Vec::new() }
+    }
+}
+
+/// How much to translate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Aot {
+    /// What ran often
+    Auto,
+    /// All that ran
+    All,
+    /// Nothing
+    Off,
 }
 
 /// `friscy-snap run`.

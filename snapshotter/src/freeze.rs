@@ -9,12 +9,15 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use friscy_formats::aot::Profile;
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::{LogLevel, Op, REPLAY_BYTES, Status};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use friscy_translator::Output;
+use wasmtime::{Module, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::point::Goal;
 use crate::ring;
+use crate::translate::Plan;
 use crate::vm::{self, Vm, World, wasmtime_error};
 
 /// 2026-01-01T00:00:00Z: the date of everything that a guest writes before the freeze.
@@ -48,6 +51,8 @@ pub struct Input<'a> {
     pub chunk_slot: u32,
     /// Where entropy starts.
     pub seed: [u8; 32],
+    /// Translate what ran.
+    pub plan: Option<&'a Plan>,
 }
 
 /// A snapshot.
@@ -63,6 +68,8 @@ pub struct Frozen {
     pub asked: bool,
     /// What the freeze does not carry over, a line each.
     pub caveats: Vec<String>,
+    /// For the link stage.
+    pub translated: Option<Output>,
 }
 
 /// The freeze point was not reached.
@@ -81,6 +88,7 @@ struct Reached {
     touched: Vec<u32>,
     asked: bool,
     caveats: Vec<String>,
+    translated: Option<Output>,
 }
 
 struct Still {
@@ -143,12 +151,49 @@ pub fn freeze(
             words if words.is_empty() => error,
             words => error.context(String::from_utf8_lossy(&words).trim_end().to_string()),
         }),
-        (Ok(wasm), Some(Ok(Reached { retired, touched, asked, caveats }))) => {
-            Ok(Frozen { wasm, retired, touched, asked, caveats })
+        (Ok(wasm), Some(Ok(Reached { retired, touched, asked, caveats, translated }))) => {
+            Ok(Frozen { wasm, retired, touched, asked, caveats, translated })
         }
         (Err(error), _) => Err(wasmtime_error(error)).context("the engine cannot be frozen"),
         (Ok(_), None) => bail!("the engine was not started"),
     }
+}
+
+/// Run `boot` in an instance of its own to its end, until it waits for ever, or for `most` instructions, and tell
+/// what ran. Nothing of it remains.
+pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<Profile> {
+    let engine = vm::engine()?;
+    let module = Module::new(&engine, input.engine).map_err(wasmtime_error)?;
+    let entropy = blake3::Hasher::new().update(&input.seed).finalize_xof();
+    let limits = StoreLimitsBuilder::new().memory_size(4 << 30).build();
+    let mut store = Store::new(&engine, Still { now_ns: 0, entropy, limits, last_words: Vec::new() });
+    store.limiter(|world| &mut world.limits);
+    let instance = vm::linker(&engine, &module)?.instantiate(&mut store, &module).map_err(wasmtime_error)?;
+    let vm = Vm::new(&mut store, instance)?;
+    vm.mount(&mut store, input.archive)?;
+    vm.record(&mut store)?;
+    let mut log = |_: LogLevel, _: &str| {};
+    let mut host = Host::new(&vm, input, &mut log);
+    vm.boot(&mut store, boot)?;
+    loop {
+        let status = vm.resume(&mut store, BUDGET)?;
+        host.serve(&mut store)?;
+        // None of it will be repeated.
+        host.written = 0;
+        let retired = vm.ring.retired(vm.memory.data(&store))?;
+        match status {
+            Status::Exited => match host.warning.filter(|_| retired == 0) {
+                Some(why) => bail!("{why}"),
+                None => break,
+            },
+            // What waits for input has shown what it does without.
+            Status::Idle if host.idle(&mut store, retired).is_err() => break,
+            Status::Frozen => break,
+            _ if retired >= most => break,
+            Status::Idle | Status::Runnable => {}
+        }
+    }
+    vm.profile(&mut store)
 }
 
 /// From an empty instance to the freeze point.
@@ -162,17 +207,10 @@ fn run(
     let start = Instant::now();
     vm.mount(&mut *store, input.archive)?;
     vm.chunk_slot(&mut *store, input.chunk_slot)?;
-    let mut host = Host {
-        vm,
-        input,
-        log,
-        reading: false,
-        warning: None,
-        output: Vec::new(),
-        written: 0,
-        matched: false,
-        touched: Vec::new(),
-    };
+    if input.plan.is_some() {
+        vm.record(&mut *store)?;
+    }
+    let mut host = Host::new(vm, input, log);
     vm.boot(&mut *store, input.boot)?;
     loop {
         let status = vm.resume(&mut *store, BUDGET)?;
@@ -184,7 +222,8 @@ fn run(
             _ if host.matched || status == Status::Frozen => {
                 let asked = status == Status::Frozen && vm.ring.exit_code(vm.memory.data(&*store))? == 1;
                 let caveats = vm.caveats(&mut *store)?;
-                return Ok(Reached { retired, touched: host.touched, asked, caveats });
+                let translated = input.plan.map(|plan| plan.carry_out(vm, store)).transpose()?;
+                return Ok(Reached { retired, touched: host.touched, asked, caveats, translated });
             }
             Status::Exited => {
                 let code = vm.ring.exit_code(vm.memory.data(&*store))?;
@@ -220,7 +259,21 @@ struct Host<'a> {
     touched: Vec<u32>,
 }
 
-impl Host<'_> {
+impl<'a> Host<'a> {
+    fn new(vm: &'a Vm, input: Input<'a>, log: &'a mut dyn FnMut(LogLevel, &str)) -> Host<'a> {
+        Host {
+            vm,
+            input,
+            log,
+            reading: false,
+            warning: None,
+            output: Vec::new(),
+            written: 0,
+            matched: false,
+            touched: Vec::new(),
+        }
+    }
+
     fn serve(&mut self, store: &mut Store<Still>) -> Result<()> {
         let (vm, input) = (self.vm, self.input);
         let memory = vm.memory.data_mut(&mut *store);

@@ -1,8 +1,8 @@
 //! friscy-snap: a container image in, one Wasm file that is already running out.
 //!
 //! The pipeline is the file list: [`mapped`] and `formats::image` (unpack,
-//! flatten), `formats::vfs_build` (store), [`seat`], [`freeze`], [`link`],
-//! [`seal`]; [`pack`] is their sequence. [`app`] reads what came out, [`host`]
+//! flatten), `formats::vfs_build` (store), [`seat`], [`freeze`], [`translate`],
+//! [`link`], [`seal`]; [`pack`] is their sequence. [`app`] reads what came out, [`host`]
 //! runs it in a terminal, [`serve`] and [`bundle`] give it a page.
 
 pub mod app;
@@ -25,4 +25,5 @@ pub mod seal;
 pub mod seat;
 pub mod serve;
 pub mod terminal;
+pub mod translate;
 pub mod vm;

@@ -4,12 +4,14 @@
 //!   10,000 segments), we cut at runs of [`GAP`] zeros.
 //! - The chunk store is appended as a passive segment, with an accessor
 //!   function that copies from it, in a table slot of its own at the end.
+//! - Translated code follows, each function in a slot.
 //! - Names and other custom sections go.
 //!
 //! Everything is appended at the end of its index space, so nothing is
 //! renumbered and the code section is copied as it is.
 
 use anyhow::{Context, Result, bail};
+use friscy_translator::Output;
 use wasm_encoder::Encode;
 use wasmparser::{DataKind, Operator, Parser, Payload, TableType};
 
@@ -58,15 +60,36 @@ pub struct Linked {
     pub segments: usize,
     /// Bytes in the active segments.
     pub hot_bytes: u64,
-    /// Bytes in bodies of functions.
+    /// Bytes in bodies of the engine's functions.
     pub code_bytes: u64,
+    /// Bytes in bodies of translated functions.
+    pub translated_bytes: u64,
     /// Linear memory at open.
     pub memory_pages: u64,
 }
 
-/// Entries in the engine's table: the slot that [`link`] will give to the accessor.
-pub fn chunk_slot(engine: &[u8]) -> Result<u32> {
-    Ok(u32::try_from(table_of(engine)?.initial)?)
+/// Where [`link`] will put what it appends.
+#[derive(Debug, Clone, Copy)]
+pub struct Places {
+    /// Table slot of the chunk store's accessor: the first behind the engine's.
+    pub chunk_slot: u32,
+    /// Table slot of the first translated function.
+    pub translated_slot: u32,
+    /// Index of the accessor's type.
+    accessor_type: u32,
+    /// Index of [`friscy_translator::CHECK_TYPE`]; the next is [`friscy_translator::REGION_TYPE`].
+    pub check_type: u32,
+}
+
+/// The places in what becomes of this engine.
+pub fn places(engine: &[u8]) -> Result<Places> {
+    let facts = facts(engine)?;
+    let chunk_slot = u32::try_from(table_of(engine)?.initial)?;
+    let (accessor_type, check_type) = match facts.accessor_type {
+        Some(found) => (found, facts.types),
+        None => (facts.types, facts.types + 1),
+    };
+    Ok(Places { chunk_slot, translated_slot: chunk_slot + 1, accessor_type, check_type })
 }
 
 fn table_of(module: &[u8]) -> Result<TableType> {
@@ -200,47 +223,73 @@ fn section(out: &mut Vec<u8>, id: u8, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// A `vec(…)` section with one more item at its end.
-fn append(out: &mut Vec<u8>, id: u8, body: &[u8], item: &[u8]) -> Result<()> {
+/// A `vec(…)` section with more items at its end.
+fn append(out: &mut Vec<u8>, id: u8, body: &[u8], items: &[Vec<u8>]) -> Result<()> {
     let mut reader = wasmparser::BinaryReader::new(body, 0);
     let count = reader.read_var_u32()?;
-    let items = &body[usize::try_from(reader.original_position())?..];
-    let mut new = Vec::with_capacity(body.len() + item.len() + 1);
-    (count + 1).encode(&mut new);
-    new.extend_from_slice(items);
-    new.extend_from_slice(item);
+    let old = &body[usize::try_from(reader.original_position())?..];
+    let mut new = Vec::with_capacity(body.len() + items.iter().map(Vec::len).sum::<usize>() + 5);
+    (count + u32::try_from(items.len())?).encode(&mut new);
+    new.extend_from_slice(old);
+    items.iter().for_each(|item| new.extend_from_slice(item));
     section(out, id, &new);
     Ok(())
 }
 
-/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes`.
-pub fn link(wasm: &[u8], store_bytes: u64) -> Result<Linked> {
+/// Encode one thing.
+fn encoded(thing: &impl Encode) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    thing.encode(&mut bytes);
+    bytes
+}
+
+fn function_type((params, results): friscy_translator::FunctionType) -> Vec<u8> {
+    let mut item = vec![0x60];
+    params.encode(&mut item);
+    results.encode(&mut item);
+    item
+}
+
+/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` and translated code.
+pub fn link(wasm: &[u8], store_bytes: u64, translated: Option<&Output>) -> Result<Linked> {
     let facts = facts(wasm)?;
-    let slot = chunk_slot(wasm)?;
+    let places = places(wasm)?;
     let runs = recut(facts.runs);
-    let accessor_type = facts.accessor_type.unwrap_or(facts.types);
+    let mut types = Vec::new();
+    if facts.accessor_type.is_none() {
+        types.push(function_type((&[wasm_encoder::ValType::I32; 3], &[])));
+    }
+    let mut functions = vec![places.accessor_type];
+    let mut bodies = vec![accessor()];
+    let mut translated_bytes = 0;
+    if let Some(output) = translated {
+        types.push(function_type(friscy_translator::CHECK_TYPE));
+        types.push(function_type(friscy_translator::REGION_TYPE));
+        functions.push(places.check_type);
+        functions.resize(2 + output.functions.len(), places.check_type + 1);
+        let all =
+            std::iter::once(&output.check).chain(output.functions.iter().map(|function| &function.body));
+        bodies.extend(all.map(|body| encoded(&body.as_slice())));
+        translated_bytes = bodies.iter().skip(1).map(|body| body.len() as u64).sum();
+    }
+    let slots = u64::from(places.chunk_slot) + functions.len() as u64;
 
     let mut code = Vec::with_capacity(wasm.len().min(16 << 20));
     for (id, body) in sections(wasm)? {
         match id {
-            id::TYPE if facts.accessor_type.is_none() => {
-                // func, three i32, no result
-                append(&mut code, id, body, &[0x60, 3, 0x7f, 0x7f, 0x7f, 0])?;
-            }
+            id::TYPE => append(&mut code, id, body, &types)?,
             id::FUNCTION => {
-                let mut item = Vec::new();
-                accessor_type.encode(&mut item);
-                append(&mut code, id, body, &item)?;
+                let items: Vec<Vec<u8>> = functions.iter().map(encoded).collect();
+                append(&mut code, id, body, &items)?;
             }
             id::TABLE => {
                 let table = table_of(wasm)?;
                 let mut tables = wasm_encoder::TableSection::new();
-                let maximum = table.maximum.map(|max| max.max(u64::from(slot) + 1));
                 tables.table(wasm_encoder::TableType {
                     element_type: wasm_encoder::RefType::FUNCREF,
                     table64: false,
-                    minimum: u64::from(slot) + 1,
-                    maximum,
+                    minimum: slots,
+                    maximum: table.maximum.map(|max| max.max(slots)),
                     shared: false,
                 });
                 let mut body = Vec::new();
@@ -249,22 +298,23 @@ pub fn link(wasm: &[u8], store_bytes: u64) -> Result<Linked> {
                 code.extend_from_slice(&body);
             }
             id::ELEMENT => {
-                // active, table 0, offset slot, one function
+                // active, table 0, offset slot, functions
                 let mut item = vec![0];
-                wasm_encoder::ConstExpr::i32_const(slot.cast_signed()).encode(&mut item);
-                1u32.encode(&mut item);
-                facts.functions.encode(&mut item);
-                append(&mut code, id, body, &item)?;
+                wasm_encoder::ConstExpr::i32_const(places.chunk_slot.cast_signed()).encode(&mut item);
+                let count = u32::try_from(functions.len())?;
+                count.encode(&mut item);
+                (facts.functions..facts.functions + count).for_each(|index| index.encode(&mut item));
+                append(&mut code, id, body, &[item])?;
             }
             id::CODE => {
                 // The data count stands before the code, since `memory.init` refers to it.
                 let mut count = Vec::new();
                 (u32::try_from(runs.len())? + 1).encode(&mut count);
                 section(&mut code, id::DATA_COUNT, &count);
-                append(&mut code, id, body, &accessor())?;
+                append(&mut code, id, body, &bodies)?;
             }
             id::DATA | id::DATA_COUNT => {}
-            id::TYPE | id::IMPORT | id::MEMORY | id::GLOBAL | id::EXPORT | id::START => {
+            id::IMPORT | id::MEMORY | id::GLOBAL | id::EXPORT | id::START => {
                 section(&mut code, id, body);
             }
             // Custom sections: names, producers, target features.
@@ -280,6 +330,7 @@ pub fn link(wasm: &[u8], store_bytes: u64) -> Result<Linked> {
         segments: runs.len(),
         hot_bytes,
         code_bytes: facts.code_bytes,
+        translated_bytes,
         memory_pages: facts.memory_pages,
         code,
     })

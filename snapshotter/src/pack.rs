@@ -1,7 +1,7 @@
 //! `friscy-snap IMAGE -o APP.wasm`: the pipeline, stage by stage.
 //!
 //! unpack → flatten (`formats::image`) → store (`formats::vfs_build`) → seat →
-//! freeze → link → seal. Each stage is a file of its name here, or the module of
+//! freeze (and translate) → link → seal. Each stage is a file of its name here, or the module of
 //! `formats` that is named.
 
 use std::fs::File;
@@ -13,15 +13,19 @@ use anyhow::{Context, Result};
 use friscy_formats::boot::Boot;
 use friscy_formats::chunk_writer::{ChunkOptions, ChunkWriter};
 use friscy_formats::image;
-use friscy_formats::manifest::{ChunkInfo, ChunkLayout, Entry, FORMAT, ImageInfo, Manifest, Sizes};
+use friscy_formats::manifest::{
+    ChunkInfo, ChunkLayout, Entry, FORMAT, ImageInfo, Manifest, Sizes, TranslatedFunction, TranslatedInfo,
+};
 use friscy_formats::ring::LogLevel;
 use friscy_formats::{vfs, vfs_build};
+use friscy_translator::Output;
 
-use crate::cli::{Pack, ProcessOptions};
+use crate::cli::{Pack, ProcessOptions, TranslateOptions};
 use crate::mapped::Mapped;
 use crate::point::Goal;
 use crate::progress::{Progress, size};
 use crate::seal::Sealed;
+use crate::translate::Plan;
 use crate::{embedded, freeze, link, seal, seat};
 
 /// `friscy-snap IMAGE -o APP.wasm`.
@@ -37,7 +41,7 @@ pub fn command(args: &Pack) -> Result<()> {
         seconds => Duration::from_secs(seconds),
     };
     let goal = Goal { point: args.until.clone(), timeout };
-    let sealed = pack(&input, &args.process, &goal, tty, &mut progress)
+    let sealed = pack(&input, &args.process, &args.translate, &goal, tty, &mut progress)
         .with_context(|| image.display().to_string())?;
     progress.stage("seal");
     sealed.save(output)?;
@@ -49,6 +53,7 @@ pub fn command(args: &Pack) -> Result<()> {
 pub fn pack(
     input: &[u8],
     options: &ProcessOptions,
+    translate: &TranslateOptions,
     goal: &Goal,
     tty: bool,
     progress: &mut Progress,
@@ -70,16 +75,20 @@ pub fn pack(
     let boot = seat::boot(&image.config, options, goal.point.until, tty)?;
     let digest = blake3::hash(&built.archive);
     let inodes = vfs::access(&built.archive)?.inode_count();
-    let frozen_input = freeze::Input {
+    let places = link::places(embedded::ENGINE)?;
+    let mut frozen_input = freeze::Input {
         engine: embedded::ENGINE,
         archive: &built.archive,
         store: &store,
         chunks: &chunks,
         boot: &boot,
         goal,
-        chunk_slot: link::chunk_slot(embedded::ENGINE)?,
+        chunk_slot: places.chunk_slot,
         seed: *digest.as_bytes(),
+        plan: None,
     };
+    let plan = Plan::new(translate, places, frozen_input, &mut |line| progress.detail(line))?;
+    frozen_input.plan = plan.as_ref();
     let mut log = |level, line: &str| match level {
         LogLevel::Strace => progress.say(line),
         LogLevel::Warning => progress.detail(&format!("friscy-snap: {line}")),
@@ -90,7 +99,7 @@ pub fn pack(
     }
 
     progress.stage("link");
-    let linked = link::link(&frozen.wasm, store.len() as u64)?;
+    let linked = link::link(&frozen.wasm, store.len() as u64, frozen.translated.as_ref())?;
     let manifest = Manifest {
         format: FORMAT,
         engine: env!("CARGO_PKG_VERSION").to_string(),
@@ -103,6 +112,7 @@ pub fn pack(
         entry: entry(&boot),
         freeze: if frozen.asked { "guest".to_string() } else { goal.point.to_string() },
         retired: frozen.retired,
+        translated: frozen.translated.as_ref().map(translated_info),
         memory_bytes: boot.memory_bytes,
         ports: image.config.exposed_ports.clone(),
         chunks: ChunkInfo {
@@ -116,12 +126,23 @@ pub fn pack(
             image: input.len() as u64,
             inodes: u64::from(inodes),
             code: linked.code_bytes,
+            translated: linked.translated_bytes,
             data: linked.hot_bytes,
             archive: built.archive.len() as u64,
         },
     };
     let chunk_lens: Vec<u32> = chunks.iter().map(|&(_, len)| len).collect();
     seal::seal(linked, store, manifest, &boot, &chunk_lens)
+}
+
+fn translated_info(output: &Output) -> TranslatedInfo {
+    let functions = output.functions.iter().map(|function| TranslatedFunction {
+        address: function.address,
+        guest_bytes: function.guest_bytes,
+        bytes: function.body.len() as u64,
+        samples: function.samples,
+    });
+    TranslatedInfo { samples: output.samples, functions: functions.collect() }
 }
 
 /// For people: bytes that are not UTF-8 are replaced.
@@ -147,11 +168,12 @@ fn summary(sealed: &Sealed, output: &Path, progress: &mut Progress) {
     let (file_bytes, memory_pages) = (sealed.file_bytes(), sealed.memory_pages());
     let lines = [
         format!(
-            "{}: {} from an image of {}; engine {}, memory {} (of which file system index {}), chunks {} of {}",
+            "{}: {} from an image of {}; engine {}, translated {}, memory {} (of which file system index {}), chunks {} of {}",
             output.display(),
             size(file_bytes),
             size(sizes.image),
             size(sizes.code),
+            size(sizes.translated),
             size(sizes.data),
             size(sizes.archive),
             size(manifest.chunks.stored_bytes),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use friscy_formats::boot::Until;
 
 use crate::app::{App, WASM_MAGIC};
-use crate::cli::Run;
+use crate::cli::{Run, TranslateOptions};
 use crate::host::{self, Outcome};
 use crate::mapped::Mapped;
 use crate::progress::{Progress, size};
@@ -49,7 +49,8 @@ pub fn command(args: &Run) -> Result<u8> {
 fn pack_first(image: &[u8], args: &Run) -> Result<App> {
     let mut progress = Progress::new(args.talk);
     let tty = args.process.tty.unwrap_or_else(terminal::present);
-    let sealed = pack::pack(image, &args.process, &Until::Entry.into(), tty, &mut progress)?;
+    let sealed =
+        pack::pack(image, &args.process, &TranslateOptions::off(), &Until::Entry.into(), tty, &mut progress)?;
     progress.finish();
     App::new(sealed.into_mapped()?)
 }

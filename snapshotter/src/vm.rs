@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
+use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::Status;
 use wasmtime::{
@@ -239,6 +240,39 @@ impl Vm {
         let set: TypedFunc<u32, ()> =
             self.instance.get_typed_func(&mut store, "friscy_chunk_slot").map_err(wasmtime_error)?;
         set.call(&mut store, slot).map_err(wasmtime_error)
+    }
+
+    /// Record from now on what guest code runs.
+    pub fn record(&self, mut store: impl AsContextMut) -> Result<()> {
+        let record: TypedFunc<(), ()> =
+            self.instance.get_typed_func(&mut store, "friscy_record").map_err(wasmtime_error)?;
+        record.call(&mut store, ()).map_err(wasmtime_error)
+    }
+
+    /// What was recorded. Recording ends.
+    pub fn profile(&self, mut store: impl AsContextMut) -> Result<Profile> {
+        let profile: TypedFunc<(), u32> =
+            self.instance.get_typed_func(&mut store, "friscy_profile").map_err(wasmtime_error)?;
+        let at = profile.call(&mut store, ()).map_err(wasmtime_error)?;
+        let bytes = self.memory.data(&store).get(at as usize..).and_then(|rest| {
+            let (len, bytes) = rest.split_first_chunk::<4>()?;
+            bytes.get(..u32::from_le_bytes(*len) as usize)
+        });
+        let profile = bytes.filter(|_| at != 0).and_then(Profile::from_bytes);
+        let len = bytes.map_or(0, |bytes| bytes.len() as u32 + 4);
+        self.free.call(&mut store, (at, len)).map_err(wasmtime_error)?;
+        profile.context("the engine's profile cannot be read")
+    }
+
+    /// Tell where the functions that the link stage appends can be entered.
+    pub fn translations(&self, mut store: impl AsContextMut, map: &Translations) -> Result<()> {
+        let bytes = map.to_bytes();
+        let at = self.put(&mut store, &bytes)?;
+        let load: TypedFunc<(u32, u32), u32> =
+            self.instance.get_typed_func(&mut store, "friscy_translations").map_err(wasmtime_error)?;
+        let answer = load.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.free.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.checked(&store, answer)
     }
 
     /// First call after opening.

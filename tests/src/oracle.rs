@@ -12,6 +12,15 @@ use std::time::{Duration, Instant};
 /// How long one command may take on either side before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// What to learn from when images are packed with translated code.
+const SHELL_TRAINING: &str = "/bin/sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i+1)); done; echo $i; \
+    seq 1 500 | sort -r | awk \"{s+=1} END {print s}\"; for f in /etc/*; do echo $f; done | tr a-z A-Z | wc; \
+    echo abc | sed s/b/x/ | grep x; ls -la / /etc; x=$(echo deep); printf \"%s %d\" a 5; find /etc | sort | md5sum; \
+    dd if=/dev/zero bs=1k count=100 | sha256sum; tar cf - /etc | gzip -c | gzip -dc | wc -c'";
+const PYTHON_TRAINING: &str = "/usr/bin/python3 -c 'import json, re, hashlib, decimal, subprocess, threading; \
+    print(json.dumps([1.5, None, \"x\"])); print(re.findall(\"a+\", \"aabaa\")); \
+    print(hashlib.sha256(bytes(9999)).hexdigest(), decimal.Decimal(1) / 7, 2 ** 200, sum(x * 0.5 for x in range(999)));'";
+
 /// What a command did.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -92,8 +101,21 @@ impl Image {
                 .arg(&self.app)
                 .arg("--hostname=friscy")
                 .args(ENV.map(|e| format!("-e{e}")))
+                .args(self.translation())
                 .args(["--", "/bin/sh"]),
         );
+    }
+
+    /// With `FRISCY_TRANSLATE` set, all code that these commands run is translated, and the tests run that.
+    fn translation(&self) -> Vec<&'static str> {
+        let mut options = Vec::new();
+        if std::env::var_os("FRISCY_TRANSLATE").is_some() {
+            options.extend(["--aot", "all", "--aot-size", "64m", "--train", SHELL_TRAINING]);
+            if self.name.contains("python") {
+                options.extend(["--train", PYTHON_TRAINING]);
+            }
+        }
+        options
     }
 
     /// The packed file, frozen at `entry`.

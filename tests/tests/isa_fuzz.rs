@@ -4,11 +4,13 @@
 
 use anyhow::{Result, bail, ensure};
 use friscy_tests::isa_fuzz::generate::{self, Body};
-use friscy_tests::isa_fuzz::machine::{Mode, ours, qemu};
+use friscy_tests::isa_fuzz::machine::{Mode, ours, qemu, translated};
 use friscy_tests::isa_fuzz::{Rng, program};
 
 /// Cases in one ELF.
 const CASES: usize = 256;
+/// Cases in one ELF that is translated: some 10 KB of Wasm code each, which an engine has to compile.
+const TRANSLATED_CASES: usize = 48;
 /// How often a case runs its body.
 const ROUNDS: u32 = 24;
 
@@ -128,6 +130,32 @@ fn random_programs_end_as_under_qemu() -> Result<()> {
         done += 1;
     }
     println!("{retired} instructions agree");
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// The same programs, translated: every register, flag and byte that they leave behind is the same.
+#[test]
+fn translated_programs_end_as_under_qemu() -> Result<()> {
+    let directory = std::env::temp_dir().join(format!("friscy-aot-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let seed = number("FRISCY_SEED").unwrap_or_else(fresh_seed);
+    println!("FRISCY_SEED={seed}");
+    for seed in seed..seed + number("FRISCY_FUZZ_BATCHES").unwrap_or(1) {
+        let mut rng = Rng(seed);
+        let bodies: Vec<Body> = (0..TRANSLATED_CASES).map(|_| generate::body(&mut rng, 160)).collect();
+        let elf = program::elf(seed, &bodies, ROUNDS);
+        let (theirs, mine) = (qemu(&elf, &directory)?, translated(&elf, &directory)?);
+        if let Some(case) = differs(&theirs, &mine) {
+            let states = case * program::STATE..(case + 1) * program::STATE;
+            let difference = match (theirs.get(states.clone()), mine.get(states)) {
+                (Some(theirs), Some(mine)) => state_difference(theirs, mine),
+                _ => "only memory, or the length of the output".to_owned(),
+            };
+            let listing = bodies.get(case).map(Body::listing).unwrap_or_default();
+            bail!("seed {seed}, case {case}:\n{listing}{difference}");
+        }
+    }
     std::fs::remove_dir_all(&directory)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The exports: what a host (packer, `run`, page) calls.
 //!
 //! Order at pack time: `friscy_alloc`, `friscy_mount`, `friscy_chunk_slot`,
-//! `friscy_boot`, `friscy_resume` until [`Status::Frozen`], and then Wizer calls
+//! `friscy_record`, `friscy_boot`, `friscy_resume` until [`Status::Frozen`],
+//! `friscy_profile`, `friscy_translations`, and then Wizer calls
 //! `wizer-initialize` and takes the snapshot. On opening: `friscy_thaw`, then
 //! `friscy_resume` for ever; or `_start`, which does both by itself.
 //!
@@ -9,6 +10,7 @@
 //!
 //! [`Status::Frozen`]: friscy_formats::ring::Status::Frozen
 
+use friscy_formats::aot::Translations;
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::Header;
 
@@ -88,6 +90,43 @@ extern "C" fn friscy_caveats() -> *const u8 {
 #[unsafe(no_mangle)]
 extern "C" fn friscy_chunk_slot(slot: u32) {
     state::with(|engine| engine.chunk_slot(slot));
+}
+
+/// Record from now on what guest code runs.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_record() {
+    state::with(|engine| engine.record());
+}
+
+/// What was recorded, as `{ len: u32, profile: [u8; len] }`, which the host frees; 0 when nothing is recorded or
+/// there is no memory for it. Recording ends. A [`Profile`](friscy_formats::aot::Profile).
+#[unsafe(no_mangle)]
+extern "C" fn friscy_profile() -> *mut u8 {
+    let Some(profile) = state::with(|engine| engine.take_profile()) else {
+        return std::ptr::null_mut();
+    };
+    let bytes = profile.to_bytes();
+    let answer = alloc::raw(4 + bytes.len());
+    if !answer.is_null() {
+        let len = u32::try_from(bytes.len()).unwrap_or(0).to_le_bytes();
+        // SAFETY: `answer` is a new block of 4 + len bytes.
+        unsafe {
+            answer.copy_from_nonoverlapping(len.as_ptr(), 4);
+            answer.add(4).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+    }
+    answer
+}
+
+/// The [`Translations`] at `ptr`: where the functions that the packer will append can be entered. The host promises
+/// that their slots will hold what `friscy_runtime::hart::translated` describes before any guest code runs again.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_translations(ptr: *const u8, len: usize) -> *const u8 {
+    // SAFETY: the host allocated these bytes here and filled them in; they are only read during this call.
+    let bytes = unsafe { std::slice::from_raw_parts(ptr, len) };
+    let translations =
+        Translations::from_bytes(bytes).ok_or_else(|| "the map of translations is damaged".to_string());
+    error(translations.map(|translations| state::with(|engine| engine.translations(translations))))
 }
 
 /// First call after opening: clocks, entropy and terminal size are those of this moment.

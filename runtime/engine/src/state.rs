@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{Header, Status};
 use friscy_runtime::machine::Machine;
@@ -51,6 +52,21 @@ impl Engine {
         self.machine.boot(&boot)?;
         self.boot = Some(boot);
         Ok(())
+    }
+
+    /// Record what code runs.
+    pub(crate) fn record(&mut self) {
+        self.machine.record();
+    }
+
+    /// What was recorded.
+    pub(crate) fn take_profile(&mut self) -> Option<Profile> {
+        self.machine.take_profile()
+    }
+
+    /// What the packer translated.
+    pub(crate) fn translations(&mut self, translations: Translations) {
+        self.machine.translations(translations);
     }
 
     /// What was booted last.

@@ -12,7 +12,10 @@
 //! before it sets `W`, unmaps, remaps, takes `X` from or itself writes to a page. So
 //! decoded code is never stale and `fence.i` has nothing to do.
 
+use friscy_formats::aot::Entry;
+
 use super::isa::{Format, Instr};
+use super::library::{Found, Library};
 use super::lower::{self, Source};
 use super::memory::Ram;
 use super::op::{Code, Op};
@@ -33,6 +36,10 @@ pub(super) struct Page {
     index: [u16; (PAGE / 2) as usize],
     /// Halfwords that branches of this page are known to go to (bit set): no pair is fused over them.
     targets: [u64; (PAGE / 128) as usize],
+    /// Where translated code can be entered.
+    translated: Option<Found>,
+    /// Its index in the profile.
+    profiled: Option<u32>,
 }
 
 /// Decoded code of one address space.
@@ -41,6 +48,11 @@ pub struct CodeCache {
     pages: Vec<Option<Box<Page>>>,
     /// Ops in all pages.
     ops: usize,
+    /// Identity of each page that has translated code, 0 for others: what translated code asks for before it
+    /// goes to another page. As long as that code may look.
+    identities: Vec<u32>,
+    /// Number of this space in the profile, 0 for none.
+    space: u32,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -59,9 +71,33 @@ impl CodeCache {
     pub fn invalidate(&mut self, pages: std::ops::Range<u64>) {
         let end = pages.end.min(self.pages.len() as u64);
         for page in pages.start..end {
-            if let Some(page) = self.pages[page as usize].take() {
-                self.ops -= page.ops.len();
+            if let Some(gone) = self.pages[page as usize].take() {
+                self.ops -= gone.ops.len();
             }
+            if let Some(identity) = self.identities.get_mut(page as usize) {
+                *identity = 0;
+            }
+        }
+    }
+
+    /// See [`super::translated`].
+    pub(super) fn identities(&self) -> &[u32] {
+        &self.identities
+    }
+
+    /// The translated code that can be entered at `pc`.
+    pub(super) fn entry(&self, pc: u64) -> Option<Entry> {
+        let page = self.pages.get(usize::try_from(pc / PAGE).ok()?)?.as_ref()?;
+        let op = page.ops[usize::from(page.index(pc))];
+        (op.code == Code::Enter).then(|| page.entry(&op))?
+    }
+
+    /// A sample found execution at `pc`, if that is recorded.
+    pub(super) fn sample(&self, pc: u64, library: &Library) {
+        if let Some(Some(page)) = self.pages.get((pc / PAGE) as usize)
+            && let Some(profiled) = page.profiled
+        {
+            library.sample(profiled, (pc % PAGE) as u16);
         }
     }
 
@@ -90,8 +126,12 @@ impl CodeCache {
         &self.pages
     }
 
-    /// Decode the run at `pc`, if that is not done.
-    pub(super) fn decode(&mut self, pc: u64, ram: Ram) -> Result<(), Exit> {
+    /// Decode the run at `pc`, if that is not done; control came there from elsewhere.
+    pub(super) fn decode(&mut self, pc: u64, ram: Ram, library: &Library) -> Result<(), Exit> {
+        self.decode_run(pc, ram, library, true)
+    }
+
+    fn decode_run(&mut self, pc: u64, ram: Ram, library: &Library, entered: bool) -> Result<(), Exit> {
         let number = pc / PAGE;
         if ram.perm(number) & perm::X == 0 {
             return Err(Exit::Fault { addr: pc, access: Access::Exec });
@@ -104,22 +144,37 @@ impl CodeCache {
         if self.pages.len() <= slot {
             self.pages.resize_with(slot + 1, || None);
         }
-        let page = self.pages[slot].get_or_insert_with(|| {
+        if self.pages[slot].is_none() {
             ram.guard(number);
-            Page::new()
-        });
+            let mut page = Page::new();
+            let contents = || ram.contents(number);
+            page.profiled = library.meet(&mut self.space, number, &contents);
+            page.translated = library.find(&contents).filter(|found| u64::from(found.page.below) <= number);
+            if let Some(found) = &page.translated {
+                let looks_at = slot + found.page.above as usize + 1;
+                if self.identities.len() < looks_at {
+                    self.identities.resize(looks_at, 0);
+                }
+                self.identities[slot] = found.identity;
+            }
+            self.pages[slot] = Some(page);
+        }
+        let Some(page) = &mut self.pages[slot] else { return Ok(()) };
         // Op 0 of a new page is counted with the first run.
         let before = if page.ops.len() == 1 { 0 } else { page.ops.len() };
-        page.decode(pc, ram);
+        let starts = page.decode(pc, ram);
         self.ops += page.ops.len() - before;
+        if let Some(profiled) = page.profiled {
+            library.decoded(profiled, &starts, entered.then_some((pc % PAGE) as u16));
+        }
         Ok(())
     }
 
     /// Decode the run at `pc` and let the transfer `op` of the same page go there directly from now on.
-    pub(super) fn link(&mut self, op: u16, pc: u64, ram: Ram) -> Result<(), Exit> {
+    pub(super) fn link(&mut self, op: u16, pc: u64, ram: Ram, library: &Library) -> Result<(), Exit> {
         // When everything is dropped, so is that op.
         let stays = self.ops <= OPS_MAX;
-        self.decode(pc, ram)?;
+        self.decode_run(pc, ram, library, false)?;
         if stays && let Some(Some(page)) = self.pages.get_mut((pc / PAGE) as usize) {
             page.relink(op, pc);
         }
@@ -134,7 +189,23 @@ fn halfword(pc: u64) -> usize {
 impl Page {
     fn new() -> Box<Self> {
         let first = Op::new(Code::Step, 0, 2);
-        Box::new(Self { ops: vec![first], index: [0; _], targets: [0; _] })
+        Box::new(Self { ops: vec![first], index: [0; _], targets: [0; _], translated: None, profiled: None })
+    }
+
+    /// What an `Enter` op stands for.
+    fn entry(&self, op: &Op) -> Option<Entry> {
+        self.translated.as_ref()?.page.entries.get(op.aux as usize).copied()
+    }
+
+    /// The `Enter` op of an instruction, if translated code can be entered there.
+    fn enter(&self, at: u16, before: u8) -> Option<Op> {
+        let entries = &self.translated.as_ref()?.page.entries;
+        let number = entries.binary_search_by_key(&at, |entry| entry.at).ok()?;
+        let mut op = Op::new(Code::Enter, at, 2);
+        op.before = before;
+        op.imm = i32::try_from(entries[number].longest).ok()?;
+        op.aux = number as u32;
+        Some(op)
     }
 
     /// Op of the instruction at this address, 0 for none.
@@ -154,21 +225,24 @@ impl Page {
         (self.ops.len() - 1) as u16
     }
 
-    fn decode(&mut self, pc: u64, ram: Ram) {
+    /// Decode the run at `pc`; the offsets of its instructions.
+    fn decode(&mut self, pc: u64, ram: Ram) -> Vec<u16> {
         if self.index(pc) != 0 {
-            return;
+            return Vec::new();
         }
         let (run, rest) = self.gather(pc, ram);
+        let mut starts: Vec<u16> = run.iter().map(|source| source.at).collect();
         let mut before = 0;
         let mut transfers = Vec::new();
         let mut todo = run.as_slice();
         while let [source, ..] = todo {
+            let entry = self.enter(source.at, before).map(|op| self.push(op));
             let mut op = lower::single(*source);
             let used = 1;
             op.before = before;
             before += used;
             let index = self.push(op);
-            self.index[usize::from(source.at / 2)] = index;
+            self.index[usize::from(source.at / 2)] = entry.unwrap_or(index);
             if let Some(target) = todo[usize::from(used) - 1].target() {
                 transfers.push((index, target, before));
             } else if matches!(op.code, Code::Jr | Code::Jalr) {
@@ -183,6 +257,7 @@ impl Page {
                 op.before = before;
                 let index = self.push(op);
                 self.index[usize::from(at / 2)] = index;
+                starts.push(at);
             }
             Rest::Continue(at) => {
                 let mut op = Op::new(Code::J, at % PAGE as u16, 2);
@@ -194,6 +269,7 @@ impl Page {
         for (index, target, count) in transfers {
             self.transfer(index, target, count);
         }
+        starts
     }
 
     /// Instructions from `pc` to the end of the run, and what comes then.

@@ -28,6 +28,8 @@ pub(super) enum Leave {
     Exec { raw: u32, len: u8 },
     /// The reference interpreter must fetch and execute at pc.
     Step,
+    /// There is translated code for pc.
+    Translated,
 }
 
 const fn word(value: u64) -> u64 {
@@ -48,10 +50,17 @@ fn mulhu(a: u64, b: u64) -> u64 {
     }
 }
 
-/// Run from `regs.pc` until something rare. `left` falls by the instructions retired.
+/// Run from `regs.pc` until something rare. `left` falls by the instructions retired. With `interpret`, the first
+/// instruction is executed here although there is translated code for it.
 #[inline(never)]
 #[allow(clippy::too_many_lines, reason = "one line per instruction")]
-pub(super) fn run(regs: &mut Registers, pages: &[Option<Box<Page>>], ram: Ram, left_out: &mut i64) -> Leave {
+pub(super) fn run(
+    regs: &mut Registers,
+    pages: &[Option<Box<Page>>],
+    ram: Ram,
+    left_out: &mut i64,
+    mut interpret: bool,
+) -> Leave {
     let Registers { x, f, pc: pc_out, fcsr, .. } = regs;
     let mut pc = *pc_out;
     let mut left = *left_out;
@@ -71,6 +80,12 @@ pub(super) fn run(regs: &mut Registers, pages: &[Option<Box<Page>>], ram: Ram, l
             break Leave::Slice;
         }
         left += i64::from(ip.op().before);
+        if interpret {
+            interpret = false;
+            if ip.op().code == Code::Enter {
+                ip.next();
+            }
+        }
 
         macro_rules! leave {
             ($op:expr, $why:expr) => {{
@@ -156,6 +171,12 @@ pub(super) fn run(regs: &mut Registers, pages: &[Option<Box<Page>>], ram: Ram, l
             match op.code {
                 Code::Exec => exec!(op),
                 Code::Step => leave!(op, Leave::Step),
+                Code::Enter => {
+                    if left - i64::from(op.before) >= i64::from(op.imm) {
+                        leave!(op, Leave::Translated);
+                    }
+                    ip.next();
+                }
                 Code::Link => {
                     pc = base.wrapping_add(op.imm());
                     break 'leave Leave::Link(op.target());

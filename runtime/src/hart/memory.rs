@@ -59,6 +59,17 @@ impl Ram {
         true
     }
 
+    /// A copy of an executable page; zeros beyond the arena.
+    pub(super) fn contents(self, page: u64) -> Box<[u8; PAGE as usize]> {
+        let mut bytes = Box::new([0; PAGE as usize]);
+        for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+            if let Ok(eight) = self.load_exact::<8>(page * PAGE + i as u64 * 8, perm::X) {
+                chunk.copy_from_slice(&eight);
+            }
+        }
+        bytes
+    }
+
     /// Load within one page; `None` when the exact path must look.
     #[inline(always)]
     pub(super) fn load<const N: usize>(self, addr: u64) -> Option<[u8; N]> {

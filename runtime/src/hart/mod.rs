@@ -7,7 +7,8 @@
 //! [`DecodedPage`](code), [`lower`] makes the decoded form and fuses pairs,
 //! [`hot`] executes it; what is rare or delicate goes to [`exec`], which
 //! interprets one instruction at a time, exactly. Names and encodings are rows
-//! of [`isa`].
+//! of [`isa`]. Where the packer translated a page ([`library`]), [`hot`] leaves for
+//! the function in the engine's table ([`translated`]).
 
 mod code;
 mod compressed;
@@ -16,20 +17,24 @@ mod exec;
 mod fpu;
 mod hot;
 pub mod isa;
+mod library;
 mod lower;
 mod memory;
 mod op;
 #[cfg(test)]
 mod tests;
+pub mod translated;
 
 pub use code::CodeCache;
 pub use compressed::expand;
+pub use library::Library;
 
-use crate::mm::{Access, Window};
+use crate::mm::{Access, PAGE, Window};
 use memory::Ram;
 
-/// User-visible state of one hart.
+/// User-visible state of one hart. Laid out as declared: [`translated`] code knows where things are.
 #[derive(Debug, Clone, Default)]
+#[repr(C)]
 pub struct Registers {
     /// x0..x31; x0 stays zero.
     pub x: [u64; 32],
@@ -87,17 +92,29 @@ pub enum Exit {
 /// for the optimised code to be entered.
 const SLICE: u64 = 1 << 21;
 
+/// The same while what runs is recorded: each slice's end is a sample.
+const SAMPLE: u64 = 10_000;
+
 /// Run until something needs the kernel. `budget` falls by exactly the instructions retired, `regs.instret`
 /// rises by as many; an instruction that ends in an [`Exit`] has not retired.
-pub fn run(regs: &mut Registers, code: &mut CodeCache, window: &Window, budget: &mut u64) -> Exit {
+pub fn run(
+    regs: &mut Registers,
+    code: &mut CodeCache,
+    window: &Window,
+    library: &Library,
+    budget: &mut u64,
+) -> Exit {
     let ram = Ram::new(window);
+    let most = if library.recording() { SAMPLE } else { SLICE };
+    // Translated code left at pc for the interpreter, or is not wanted for another reason.
+    let mut interpret = false;
     regs.x[0] = 0;
     regs.pc &= !1;
     loop {
-        let slice = (*budget).min(SLICE) as i64;
+        let slice = (*budget).min(most) as i64;
         let leave = if slice >= hot::SLACK {
             let mut left = slice;
-            let leave = hot::run(regs, code.pages(), ram, &mut left);
+            let leave = hot::run(regs, code.pages(), ram, &mut left, std::mem::take(&mut interpret));
             let retired = (slice - left) as u64;
             *budget -= retired;
             regs.instret += retired;
@@ -108,12 +125,19 @@ pub fn run(regs: &mut Registers, code: &mut CodeCache, window: &Window, budget: 
             return Exit::Budget;
         };
         let stepped = match leave {
-            hot::Leave::Slice => continue,
-            hot::Leave::Decode => match code.decode(regs.pc, ram) {
+            hot::Leave::Slice => {
+                code.sample(regs.pc, library);
+                continue;
+            }
+            hot::Leave::Translated => {
+                interpret = translate(regs, code, window, budget);
+                continue;
+            }
+            hot::Leave::Decode => match code.decode(regs.pc, ram, library) {
                 Ok(()) => continue,
                 Err(exit) => return exit,
             },
-            hot::Leave::Link(branch) => match code.link(branch, regs.pc, ram) {
+            hot::Leave::Link(branch) => match code.link(branch, regs.pc, ram, library) {
                 Ok(()) => continue,
                 Err(exit) => return exit,
             },
@@ -128,6 +152,30 @@ pub fn run(regs: &mut Registers, code: &mut CodeCache, window: &Window, budget: 
             Err(exit) => return exit,
         }
     }
+}
+
+/// Run translated code from pc on, function after function. True when the instruction at pc is the interpreter's.
+fn translate(regs: &mut Registers, code: &CodeCache, window: &Window, budget: &mut u64) -> bool {
+    let view = translated::View::new(window, code.identities());
+    let slice = (*budget).min(SLICE) as i64;
+    let mut left = slice;
+    let interpret = loop {
+        let Some(entry) = code.entry(regs.pc) else { break false };
+        if left < i64::from(entry.longest) {
+            break true;
+        }
+        let origin = (regs.pc & !(PAGE - 1)) - u64::from(entry.rise) * PAGE;
+        let call = translated::Call { slot: entry.slot, origin, index: entry.index, left };
+        let (rest, interpret) = translated::call(regs, &view, call);
+        left = rest;
+        if interpret {
+            break true;
+        }
+    };
+    let retired = (slice - left) as u64;
+    *budget -= retired;
+    regs.instret += retired;
+    interpret
 }
 
 /// Execute one instruction; when it stores to a page with decoded code, drop that and execute it at once (going

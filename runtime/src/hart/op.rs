@@ -105,6 +105,8 @@ pub(super) enum Code {
     Step,
     /// A transfer to this page offset (`imm`) that has no op yet; `aux` low half: the op to link.
     Link,
+    /// Translated code can be entered here, when `imm` instructions may run; the instruction itself follows.
+    Enter,
     /// Continue at page offset `imm`, in another page: a jump there or the end of this page.
     Far,
     /// The same on behalf of a branch, which counts for it.

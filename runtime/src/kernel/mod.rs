@@ -38,6 +38,7 @@ use crate::fs::locks::LockTable;
 use crate::fs::pseudo::World;
 use crate::fs::tty::devpts::Terminals;
 use crate::fs::{FileRef, Io, Timespec, Vfs};
+use crate::hart::Library;
 use crate::mm::{Access, Linear, Mm};
 use crate::net::Names;
 use crate::platform::Platform;
@@ -76,6 +77,8 @@ pub struct Kernel {
     pub ring: Ring,
     /// Guest memory, all address spaces together.
     pub linear: Rc<Linear>,
+    /// Translated code, and what is recorded for making it.
+    pub library: Rc<Library>,
     /// System V shared memory.
     pub shm: crate::syscall::sys_shm::Segments,
     /// System V semaphores.
@@ -158,6 +161,7 @@ impl Kernel {
             vdso: None,
             no_memory: Mm::new(&linear)?,
             linear,
+            library: Rc::default(),
             run_queue: sched::RunQueue::default(),
             timers: timers::TimerQueue::default(),
             timer_fds: Vec::new(),

@@ -119,7 +119,7 @@ impl Kernel {
     fn step(&mut self, task: &Rc<Task>, left: &mut u64) {
         let mm = Rc::clone(&task.mm.borrow());
         let before = *left;
-        let exit = hart::run(&mut task.regs.borrow_mut(), &mut mm.code(), &mm.window(), left);
+        let exit = hart::run(&mut task.regs.borrow_mut(), &mut mm.code(), &mm.window(), &self.library, left);
         self.charge_instructions(task, before - *left);
         if exit != Exit::Budget {
             *left = left.saturating_sub(TRIP);

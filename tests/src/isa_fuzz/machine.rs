@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use friscy_runtime::hart::{CodeCache, Exit, Registers, run, step};
+use friscy_runtime::hart::{CodeCache, Exit, Library, Registers, run, step};
 use friscy_runtime::mm::{PAGE, Window, perm};
+
+use crate::oracle::friscy_snap;
 
 /// What the program wrote when `qemu-riscv64` ran it.
 pub fn qemu(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
@@ -23,6 +25,26 @@ pub fn qemu(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(output.stdout)
+}
+
+/// What the program wrote when it was packed with all of its code translated, and run.
+pub fn translated(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
+    use std::os::unix::fs::PermissionsExt;
+    let root = directory.join("root");
+    std::fs::create_dir_all(&root)?;
+    std::fs::write(root.join("program"), elf)?;
+    std::fs::set_permissions(root.join("program"), std::fs::Permissions::from_mode(0o755))?;
+    let (image, app) = (directory.join("image.tar"), directory.join("app.wasm"));
+    let run = |command: &mut Command| -> Result<Vec<u8>> {
+        let output = command.output().with_context(|| format!("{command:?}"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
+        Ok(output.stdout)
+    };
+    run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg("."))?;
+    let pack = ["-q", "--tty=false", "--aot", "all", "--aot-size", "1g", "--train", "/program", "-o"];
+    run(Command::new(friscy_snap()).arg(&image).args(pack).arg(&app).args(["--", "/program"]))?;
+    run(Command::new(friscy_snap()).arg("run").arg("--tty=false").arg(&app))
 }
 
 /// How our side executes.
@@ -43,11 +65,11 @@ pub fn ours(elf: &[u8], mode: Mode) -> Result<(Vec<u8>, u64)> {
         perms: board.perms.as_mut_ptr(),
         pages: board.perms.len() as u64,
     };
-    let mut code = CodeCache::new();
+    let (mut code, library) = (CodeCache::new(), Library::new());
     loop {
         let regs = &mut board.regs;
         let exit = match mode {
-            Mode::Decoded(mut budget) => run(regs, &mut code, &window, &mut budget),
+            Mode::Decoded(mut budget) => run(regs, &mut code, &window, &library, &mut budget),
             Mode::Reference => match step(regs, &window) {
                 Ok(()) => continue,
                 Err(exit) => exit,

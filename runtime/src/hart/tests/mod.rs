@@ -3,7 +3,7 @@
 mod encodings;
 mod integer;
 
-use super::{CodeCache, Exit, Registers, run, step};
+use super::{CodeCache, Exit, Library, Registers, run, step};
 use crate::mm::{Access, PAGE, Window, perm};
 
 const RAM_PAGES: usize = 16;
@@ -40,7 +40,7 @@ impl Board {
 
     fn run(&mut self, mut budget: u64) -> Exit {
         let window = self.window();
-        run(&mut self.regs, &mut self.code, &window, &mut budget)
+        run(&mut self.regs, &mut self.code, &window, &Library::new(), &mut budget)
     }
 
     fn step_all(&mut self) -> Exit {

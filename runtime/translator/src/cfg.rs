@@ -1,0 +1,361 @@
+//! From what ran to blocks, and from blocks to regions.
+//!
+//! A *block* is straight-line code inside one page. A *region* is what becomes
+//! one Wasm function: blocks that reach each other without calls, which is a
+//! guest function with its jump-table cases, or a part of a very large one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use friscy_formats::aot::{PAGE, Profile, marked};
+use friscy_runtime::hart::expand;
+use friscy_runtime::hart::isa::{self, Format, Instr, Row, field};
+
+/// Most blocks in a region: engines' optimisers are super-linear.
+pub(crate) const BLOCKS_MAX: usize = 256;
+/// Most instructions in a region; a guest instruction becomes some 20 bytes.
+const INSNS_MAX: usize = 2500;
+/// Most pages from the first to the last of a region: exit sites hold offsets of 20 bits.
+const SPAN_PAGES: u64 = 64;
+
+/// One guest instruction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Insn {
+    /// Guest address.
+    pub(crate) at: u64,
+    /// Bytes.
+    pub(crate) len: u8,
+    /// Its 32 bits, expanded.
+    pub(crate) raw: u32,
+    /// Which it is.
+    pub(crate) row: &'static Row,
+}
+
+impl Insn {
+    pub(crate) fn next(&self) -> u64 {
+        self.at + u64::from(self.len)
+    }
+}
+
+/// How a block ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It goes on at this address.
+    Fall(u64),
+    /// Its last instruction is a conditional branch.
+    Branch { taken: u64, fall: u64 },
+    /// Its last instruction is a direct jump without link.
+    Jump(u64),
+    /// Its last instruction is a direct call.
+    Call { target: u64, back: u64 },
+    /// Its last instruction is an indirect jump or call.
+    Indirect,
+    /// The instruction at this address is the interpreter's.
+    Interpret(u64),
+}
+
+/// A basic block.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    /// Address of its first instruction.
+    pub(crate) start: u64,
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) end: End,
+    /// Samples taken in it.
+    pub(crate) samples: u64,
+    /// Control may come in from outside of the region.
+    pub(crate) entry: bool,
+}
+
+impl Block {
+    /// Successors inside a function: not the callee.
+    fn successors(&self) -> impl Iterator<Item = u64> + use<> {
+        let (a, b) = match self.end {
+            End::Fall(to) | End::Jump(to) => (Some(to), None),
+            End::Branch { taken, fall } => (Some(taken), Some(fall)),
+            End::Call { .. } | End::Indirect | End::Interpret(_) => (None, None),
+        };
+        a.into_iter().chain(b)
+    }
+
+    /// Where control comes back to, when it does: after a call, or after an instruction of the interpreter's.
+    fn resumes(&self) -> Option<u64> {
+        match self.end {
+            End::Call { back, .. } => Some(back),
+            End::Indirect => self.insns.last().filter(|insn| field::rd(insn.raw) != 0).map(Insn::next),
+            _ => None,
+        }
+    }
+}
+
+/// Blocks for one function, ascending by address.
+#[derive(Debug, Clone)]
+pub(crate) struct Region {
+    pub(crate) blocks: Vec<Block>,
+}
+
+impl Region {
+    pub(crate) fn samples(&self) -> u64 {
+        self.blocks.iter().map(|block| block.samples).sum()
+    }
+
+    /// Guest instructions.
+    pub(crate) fn instructions(&self) -> usize {
+        self.blocks.iter().map(|block| block.insns.len()).sum()
+    }
+
+    /// Bytes of guest code.
+    pub(crate) fn guest_bytes(&self) -> u64 {
+        self.blocks.iter().flat_map(|block| &block.insns).map(|insn| u64::from(insn.len)).sum()
+    }
+
+    /// Two of about the same length; `None` for a single block.
+    pub(crate) fn halve(mut self) -> Option<(Region, Region)> {
+        if self.blocks.len() < 2 {
+            return None;
+        }
+        let rest = self.blocks.split_off(self.blocks.len() / 2);
+        Some(separate(self.blocks, rest))
+    }
+}
+
+/// Blocks that the other part goes to become entries.
+fn separate(mut a: Vec<Block>, mut b: Vec<Block>) -> (Region, Region) {
+    let targets = |blocks: &[Block]| -> BTreeSet<u64> { blocks.iter().flat_map(Block::successors).collect() };
+    let (from_a, from_b) = (targets(&a), targets(&b));
+    a.iter_mut().for_each(|block| block.entry |= from_b.contains(&block.start));
+    b.iter_mut().for_each(|block| block.entry |= from_a.contains(&block.start));
+    (Region { blocks: a }, Region { blocks: b })
+}
+
+/// One address space's executed code. Pages that an earlier space has shown are left out.
+pub(crate) struct Code {
+    /// Page number to index in the profile.
+    pub(crate) pages: BTreeMap<u64, u32>,
+    /// What was seen there, owned or not: for looking at neighbours.
+    pub(crate) all: BTreeMap<u64, u32>,
+}
+
+/// Assign each page content to the first space that shows it.
+pub(crate) fn spaces(profile: &Profile) -> Vec<Code> {
+    let mut places = profile.places.clone();
+    places.sort_unstable();
+    places.dedup();
+    let mut owned = BTreeSet::new();
+    let mut spaces: BTreeMap<u32, Code> = BTreeMap::new();
+    for place in places {
+        let code = spaces
+            .entry(place.space)
+            .or_insert_with(|| Code { pages: BTreeMap::new(), all: BTreeMap::new() });
+        // The latest contents of a page that changed; what they were before is translated elsewhere or not at all.
+        code.all.insert(place.number.into(), place.page);
+        if owned.insert(place.page) {
+            code.pages.insert(place.number.into(), place.page);
+        }
+    }
+    spaces.into_values().filter(|code| !code.pages.is_empty()).collect()
+}
+
+/// Cut a space's code into regions.
+pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> Vec<Region> {
+    let blocks = blocks(profile, code, supported);
+    let calls: BTreeSet<u64> = blocks
+        .values()
+        .filter_map(|block| match block.end {
+            End::Call { target, .. } => Some(target),
+            _ => None,
+        })
+        .collect();
+    let index: BTreeMap<u64, usize> = blocks.keys().enumerate().map(|(i, &at)| (at, i)).collect();
+    let mut sets = Sets((0..blocks.len()).collect());
+    for (i, block) in blocks.values().enumerate() {
+        let tail_call = |to: &u64| matches!(block.end, End::Jump(_) | End::Fall(_)) && calls.contains(to);
+        let next = match block.end {
+            End::Interpret(at) => block_after(profile, code, at),
+            _ => None,
+        };
+        for to in block.successors().filter(|to| !tail_call(to)).chain(block.resumes()).chain(next) {
+            if let Some(&j) = index.get(&to) {
+                sets.join(i, j);
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<Block>> = BTreeMap::new();
+    for (i, mut block) in blocks.into_values().enumerate() {
+        block.entry |= calls.contains(&block.start);
+        groups.entry(sets.find(i)).or_default().push(block);
+    }
+    let mut regions = Vec::new();
+    for blocks in groups.into_values() {
+        split(blocks, &mut regions);
+    }
+    // Entries: whatever another region goes to.
+    let home: BTreeMap<u64, usize> = regions
+        .iter()
+        .enumerate()
+        .flat_map(|(i, region)| region.blocks.iter().map(move |block| (block.start, i)))
+        .collect();
+    let mut targets = BTreeSet::new();
+    for (i, region) in regions.iter().enumerate() {
+        for block in &region.blocks {
+            targets.extend(block.successors().filter(|to| home.get(to).is_some_and(|&j| j != i)));
+            targets.extend(block.resumes());
+            if let End::Interpret(at) = block.end {
+                targets.extend(block_after(profile, code, at));
+            }
+        }
+    }
+    for block in regions.iter_mut().flat_map(|region| &mut region.blocks) {
+        block.entry |= targets.contains(&block.start);
+    }
+    regions
+}
+
+/// Pieces of at most [`BLOCKS_MAX`] blocks and [`INSNS_MAX`] instructions, close together.
+fn split(blocks: Vec<Block>, regions: &mut Vec<Region>) {
+    let mut piece: Vec<Block> = Vec::new();
+    let mut insns = 0;
+    for block in blocks {
+        let far = piece
+            .first()
+            .is_some_and(|first| block.start / PAGE as u64 - first.start / PAGE as u64 >= SPAN_PAGES);
+        if piece.len() == BLOCKS_MAX || insns + block.insns.len() > INSNS_MAX && !piece.is_empty() || far {
+            regions.push(Region { blocks: std::mem::take(&mut piece) });
+            insns = 0;
+        }
+        insns += block.insns.len();
+        piece.push(block);
+    }
+    if !piece.is_empty() {
+        regions.push(Region { blocks: piece });
+    }
+}
+
+/// Disjoint sets.
+struct Sets(Vec<usize>);
+
+impl Sets {
+    fn find(&mut self, mut i: usize) -> usize {
+        while self.0[i] != i {
+            self.0[i] = self.0[self.0[i]];
+            i = self.0[i];
+        }
+        i
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+}
+
+fn half(profile: &Profile, code: &Code, at: u64) -> Option<u16> {
+    let page = &profile.pages[*code.pages.get(&(at / PAGE as u64))? as usize];
+    let offset = (at % PAGE as u64) as usize;
+    Some(u16::from_le_bytes([page.bytes[offset], page.bytes[offset + 1]]))
+}
+
+/// The instruction at an address of an owned page. `None` when it is none, or when it ends in the next page.
+fn decode(profile: &Profile, code: &Code, at: u64) -> Option<Insn> {
+    let low = half(profile, code, at)?;
+    let (raw, len) = if low & 3 == 3 {
+        if at % PAGE as u64 == PAGE as u64 - 2 {
+            return None;
+        }
+        (u32::from(low) | u32::from(half(profile, code, at + 2)?) << 16, 4)
+    } else {
+        (expand(low)?, 2)
+    };
+    Some(Insn { at, len, raw, row: isa::find(raw)? })
+}
+
+/// Where execution goes on after the interpreter has executed the instruction at `at`.
+fn block_after(profile: &Profile, code: &Code, at: u64) -> Option<u64> {
+    let low = half(profile, code, at)?;
+    Some(at + if low & 3 == 3 { 4 } else { 2 })
+}
+
+fn blocks(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> BTreeMap<u64, Block> {
+    let started = |at: u64| {
+        code.pages
+            .get(&(at / PAGE as u64))
+            .is_some_and(|&page| marked(&profile.pages[page as usize].starts, (at % PAGE as u64) as u16))
+    };
+    let mut insns: BTreeMap<u64, Option<Insn>> = BTreeMap::new();
+    let mut leaders: BTreeMap<u64, bool> = BTreeMap::new();
+    for (&number, &page) in &code.pages {
+        let base = number * PAGE as u64;
+        let page = &profile.pages[page as usize];
+        for at in (0..PAGE as u16).step_by(2).filter(|&at| marked(&page.starts, at)) {
+            let address = base + u64::from(at);
+            insns.insert(address, decode(profile, code, address).filter(|insn| supported(insn)));
+            if marked(&page.entered, at) {
+                leaders.insert(address, true);
+            }
+        }
+        // Blocks end with their page.
+        leaders.entry(base).or_insert(false);
+    }
+    for (&at, insn) in &insns {
+        let Some(insn) = insn else {
+            if let Some(next) = block_after(profile, code, at) {
+                leaders.entry(next).or_insert(false);
+            }
+            continue;
+        };
+        let target = match insn.row.format {
+            Format::B => Some(insn.at.wrapping_add_signed(field::imm_b(insn.raw).into())),
+            Format::J => Some(insn.at.wrapping_add_signed(field::imm_j(insn.raw).into())),
+            _ => None,
+        };
+        if target.is_some() || insn.row.instr == Instr::Jalr {
+            leaders.entry(insn.next()).or_insert(false);
+        }
+        if let Some(target) = target {
+            leaders.entry(target).or_insert(false);
+        }
+    }
+    let mut samples: BTreeMap<u64, u64> = BTreeMap::new();
+    for (&number, &page) in &code.pages {
+        for &(at, count) in &profile.pages[page as usize].samples {
+            *samples.entry(number * PAGE as u64 + u64::from(at)).or_default() += u64::from(count);
+        }
+    }
+    let mut blocks = BTreeMap::new();
+    for (&start, &entry) in leaders.iter().filter(|&(&at, _)| started(at)) {
+        let block = block(start, entry, &insns, &leaders);
+        let end = block.insns.last().map_or(start + 1, Insn::next);
+        let samples = samples.range(start..end).map(|(_, &count)| count).sum();
+        blocks.insert(start, Block { samples, ..block });
+    }
+    blocks
+}
+
+fn block(
+    start: u64,
+    entry: bool,
+    insns: &BTreeMap<u64, Option<Insn>>,
+    leaders: &BTreeMap<u64, bool>,
+) -> Block {
+    let mut list: Vec<Insn> = Vec::new();
+    let mut at = start;
+    let end = loop {
+        let insn = match insns.get(&at) {
+            _ if at != start && leaders.contains_key(&at) => break End::Fall(at),
+            // Never decoded: it was not executed.
+            None => break End::Fall(at),
+            Some(None) => break End::Interpret(at),
+            Some(Some(insn)) => *insn,
+        };
+        list.push(insn);
+        at = insn.next();
+        let to = |offset: i32| insn.at.wrapping_add_signed(offset.into());
+        match insn.row.format {
+            Format::B => break End::Branch { taken: to(field::imm_b(insn.raw)), fall: at },
+            Format::J if field::rd(insn.raw) == 0 => break End::Jump(to(field::imm_j(insn.raw))),
+            Format::J => break End::Call { target: to(field::imm_j(insn.raw)), back: at },
+            Format::Jalr => break End::Indirect,
+            _ => {}
+        }
+    };
+    Block { start, insns: list, end, samples: 0, entry }
+}

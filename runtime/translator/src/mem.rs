@@ -1,0 +1,235 @@
+//! Loads and stores through the permission bytes.
+//!
+//! One look at the table serves all accesses off a register that the block will
+//! certainly make: if this page and the next allow them, they may go straight
+//! through. If not, a function out of line looks at exactly the bytes in
+//! question; and when that refuses, the function leaves before the first of the
+//! accesses, and the interpreter finds out which of them faults, and how.
+
+use friscy_formats::aot::PAGE;
+use friscy_runtime::hart::isa::{Format, Instr, field};
+use friscy_runtime::hart::translated::view;
+use friscy_runtime::mm::perm;
+use wasm_encoder::{Function, ValType};
+
+use crate::cfg::Insn;
+use crate::emit::{Emitter, Fact, State, at, local};
+use crate::flow::{Set, writes, x};
+
+/// Longest stretch that one check covers: it never touches a third page.
+const STRETCH_MAX: i64 = 2048;
+/// Most facts kept: each is a live value.
+const FACTS_MAX: usize = 6;
+
+/// Bytes and offset of an access.
+fn extent(insn: &Insn) -> (i64, i64, bool) {
+    let store = matches!(insn.row.format, Format::Store | Format::StoreF);
+    let imm = if store { field::imm_s(insn.raw) } else { field::imm_i(insn.raw) };
+    let size = match insn.row.instr {
+        Instr::Lb | Instr::Lbu | Instr::Sb => 1,
+        Instr::Lh | Instr::Lhu | Instr::Sh => 2,
+        Instr::Lw | Instr::Lwu | Instr::Sw | Instr::Flw | Instr::Fsw => 4,
+        _ => 8,
+    };
+    (imm.into(), size, store)
+}
+
+fn is_access(insn: &Insn) -> bool {
+    matches!(insn.row.format, Format::Load | Format::LoadF | Format::Store | Format::StoreF)
+}
+
+/// Emit a load or store; see [`Emitter::insn`].
+pub(crate) fn access(emitter: &mut Emitter<'_>, insn: &Insn, rest: &[Insn], set: Set, state: &mut State) {
+    let base = field::rs1(insn.raw);
+    let (imm, size, store) = extent(insn);
+    let covers = |fact: &&Fact| {
+        fact.reg == base && fact.low <= imm && imm + size <= fact.high && (fact.write || !store)
+    };
+    let fact = match state.facts.iter().find(covers) {
+        Some(fact) => *fact,
+        None => check(emitter, rest, set, state),
+    };
+    let offset = (imm - fact.low) as u64;
+    let memory = at(offset, 0);
+    emitter.op().local_get(fact.host);
+    match insn.row.format {
+        Format::Load => {
+            let mut op = emitter.op();
+            match insn.row.instr {
+                Instr::Lb => op.i64_load8_s(memory),
+                Instr::Lh => op.i64_load16_s(memory),
+                Instr::Lw => op.i64_load32_s(memory),
+                Instr::Lbu => op.i64_load8_u(memory),
+                Instr::Lhu => op.i64_load16_u(memory),
+                Instr::Lwu => op.i64_load32_u(memory),
+                _ => op.i64_load(memory),
+            };
+            let register = emitter.registers[field::rd(insn.raw)];
+            emitter.op().local_set(register);
+        }
+        Format::Store => {
+            emitter.get(field::rs2(insn.raw));
+            let mut op = emitter.op();
+            match insn.row.instr {
+                Instr::Sb => op.i64_store8(memory),
+                Instr::Sh => op.i64_store16(memory),
+                Instr::Sw => op.i64_store32(memory),
+                _ => op.i64_store(memory),
+            };
+        }
+        Format::LoadF => {
+            let register = emitter.registers[32 + field::rd(insn.raw)];
+            let mut op = emitter.op();
+            if insn.row.instr == Instr::Fld {
+                op.f64_load(memory);
+            } else {
+                // NaN-boxed.
+                op.i64_load32_u(memory).i64_const(-1 << 32).i64_or().f64_reinterpret_i64();
+            }
+            op.local_set(register);
+        }
+        _ => {
+            let register = emitter.registers[32 + field::rs2(insn.raw)];
+            let mut op = emitter.op();
+            op.local_get(register);
+            if insn.row.instr == Instr::Fsd {
+                op.f64_store(memory);
+            } else {
+                op.i64_reinterpret_f64().i64_store32(memory);
+            }
+        }
+    }
+}
+
+/// What the block will certainly touch off the same register, from its next access on.
+fn stretch(rest: &[Insn]) -> (i64, i64, bool) {
+    let base = field::rs1(rest[0].raw);
+    let (imm, size, mut write) = extent(&rest[0]);
+    let (mut low, mut high) = (imm, imm + size);
+    for (i, insn) in rest.iter().enumerate() {
+        if i > 0 && is_access(insn) && field::rs1(insn.raw) == base {
+            let (imm, size, store) = extent(insn);
+            let (new_low, new_high) = (low.min(imm), high.max(imm + size));
+            if new_high - new_low > STRETCH_MAX {
+                break;
+            }
+            (low, high) = (new_low, new_high);
+            write |= store;
+        }
+        if writes(insn) & x(base) != 0 {
+            break;
+        }
+    }
+    (low, high, write)
+}
+
+fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) -> Fact {
+    let base = field::rs1(rest[0].raw);
+    let (low, high, write) = stretch(rest);
+    state.facts.retain(|fact| fact.reg != base);
+    if state.facts.len() >= FACTS_MAX {
+        state.facts.remove(0);
+    }
+    let host = emitter.free_host(state);
+    let both = if write { perm::W2 } else { perm::R2 };
+    let address = local::T[0];
+    emitter.get(base);
+    if low != 0 {
+        emitter.op().i64_const(low).i64_add();
+    }
+    let byte = at(0, 0);
+    emitter
+        .op()
+        .local_tee(address)
+        .i32_wrap_i64()
+        .local_tee(host)
+        .i32_const(12)
+        .i32_shr_u()
+        .local_get(local::PERMS)
+        .i32_add()
+        .i32_load8_u(byte)
+        .i32_const(both.into())
+        .i32_and()
+        .i32_eqz()
+        .local_get(address)
+        .local_get(local::LIMIT)
+        .i64_ge_u()
+        .i32_or();
+    emitter.if_();
+    let (slot, kind) = emitter.cx.check;
+    let how = (high - low - 1) << 1 | i64::from(write);
+    emitter
+        .op()
+        .local_get(local::VIEW)
+        .local_get(address)
+        .i32_const(how as i32)
+        .i32_const(slot.cast_signed())
+        .call_indirect(0, kind);
+    emitter.exit_if(rest[0].at, set, state.pending);
+    emitter.end();
+    emitter.op().local_get(host).local_get(local::BASE).i32_add().local_set(host);
+    let fact = Fact { reg: base, host, low, high, write };
+    if base != 0 {
+        state.facts.push(fact);
+    }
+    fact
+}
+
+/// Integer register `rd` was written; with `moved`, it is now that register plus a constant.
+pub(crate) fn forget(state: &mut State, rd: usize, moved: Option<(usize, i64)>) {
+    let mut copies = Vec::new();
+    if let Some((from, by)) = moved {
+        for fact in state.facts.iter().filter(|fact| fact.reg == from) {
+            copies.push(Fact { reg: rd, low: fact.low - by, high: fact.high - by, ..*fact });
+        }
+    }
+    state.facts.retain(|fact| fact.reg != rd);
+    state.facts.append(&mut copies);
+}
+
+/// Body of the exact check: `(view: i32, address: i64, (bytes - 1) << 1 | write: i32) -> refused: i32`.
+pub(crate) fn check_body() -> Vec<u8> {
+    let (view_local, address, how, perms) = (0, 1, 2, 3);
+    let byte = at(0, 0);
+    let mut function = Function::new([(1, ValType::I32)]);
+    function
+        .instructions()
+        .local_get(view_local)
+        .i32_load(at(view::PERMS, 2))
+        .local_set(perms)
+        // The page of the first byte and that of the last one: both allow it, and the first is in the arena.
+        .local_get(perms)
+        .local_get(address)
+        .i32_wrap_i64()
+        .i32_const(PAGE.trailing_zeros().cast_signed())
+        .i32_shr_u()
+        .i32_add()
+        .i32_load8_u(byte)
+        .local_get(perms)
+        .local_get(address)
+        .i32_wrap_i64()
+        .local_get(how)
+        .i32_const(1)
+        .i32_shr_u()
+        .i32_add()
+        .i32_const(PAGE.trailing_zeros().cast_signed())
+        .i32_shr_u()
+        .i32_add()
+        .i32_load8_u(byte)
+        .i32_and()
+        .i32_const(perm::W.into())
+        .i32_const(perm::R.into())
+        .local_get(how)
+        .i32_const(1)
+        .i32_and()
+        .select()
+        .i32_and()
+        .i32_eqz()
+        .local_get(address)
+        .local_get(view_local)
+        .i64_load(at(view::LIMIT, 3))
+        .i64_ge_u()
+        .i32_or()
+        .end();
+    function.into_raw_body()
+}

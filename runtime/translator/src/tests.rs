@@ -1,0 +1,132 @@
+//! Expectation tests: RISC-V in, Wasm text out. The texts lie in `expect/`; `FRISCY_BLESS=1` writes them anew.
+
+use std::path::Path;
+
+use friscy_formats::aot::{PAGE, Place, Profile, ProfilePage, mark};
+use wasm_encoder::{
+    CodeSection, FunctionSection, MemorySection, MemoryType, Module, TableSection, TableType, TypeSection,
+};
+
+use crate::{CHECK_TYPE, Options, Output, REGION_TYPE, translate};
+
+/// A page of these instructions, all executed, entered at the first.
+fn page(program: &[u32]) -> ProfilePage {
+    let mut page = ProfilePage {
+        bytes: [0; PAGE],
+        starts: [0; PAGE / 128],
+        entered: [0; PAGE / 128],
+        samples: Vec::new(),
+    };
+    for (i, word) in program.iter().enumerate() {
+        page.bytes[i * 4..][..4].copy_from_slice(&word.to_le_bytes());
+        mark(&mut page.starts, i as u16 * 4);
+    }
+    mark(&mut page.entered, 0);
+    page
+}
+
+fn profile(pages: Vec<ProfilePage>) -> Profile {
+    let places = (0..pages.len() as u32).map(|page| Place { space: 1, number: 16 + page, page }).collect();
+    Profile { pages, places }
+}
+
+fn translated(profile: &Profile) -> Output {
+    translate(profile, Options { hot_only: false, budget_bytes: 1 << 20, first_slot: 100, check_type: 0 })
+}
+
+/// A module of the functions alone, which an engine takes.
+fn module(output: &Output) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    for (params, results) in [CHECK_TYPE, REGION_TYPE] {
+        types.ty().function(params.iter().copied(), results.iter().copied());
+    }
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    functions.function(0);
+    code.raw(&output.check);
+    for function in &output.functions {
+        functions.function(1);
+        code.raw(&function.body);
+    }
+    let mut tables = TableSection::new();
+    tables.table(TableType {
+        element_type: wasm_encoder::RefType::FUNCREF,
+        table64: false,
+        minimum: 0,
+        maximum: None,
+        shared: false,
+    });
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&tables).section(&memories).section(&code);
+    let bytes = module.finish();
+    wasmparser::validate(&bytes).expect("a valid module");
+    bytes
+}
+
+/// The text of the last function is what `expect/NAME.wat` says.
+fn expect(name: &str, program: &[u32]) {
+    let output = translated(&profile(vec![page(program)]));
+    assert_eq!(output.functions.len(), 1);
+    let text = wasmprinter::print_bytes(module(&output)).expect("a printable module");
+    let start = text.rfind("  (func").expect("a function");
+    let text = text[start..].trim_end_matches([')', '\n']);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("expect").join(format!("{name}.wat"));
+    if std::env::var_os("FRISCY_BLESS").is_some() {
+        std::fs::write(&path, format!("{}\n", text.trim_end())).expect("expect/ can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text.trim_end(), expected.trim_end(), "{}", path.display());
+}
+
+#[test]
+fn a_loop_is_a_loop() {
+    // 1: lw a3, 0(a0); addw a1, a1, a3; addi a0, a0, 4; bne a0, a2, 1b; ret
+    expect("loop", &[0x0005_2683, 0x00d5_85bb, 0x0045_0513, 0xfec5_1ae3, 0x0000_8067]);
+}
+
+#[test]
+fn one_check_serves_a_stack_frame() {
+    // addi sp, sp, -32; sd ra, 24(sp); sd s0, 16(sp); sd s1, 8(sp); ecall
+    expect("frame", &[0xfe01_0113, 0x0011_3c23, 0x0081_3823, 0x0091_3423, 0x0000_0073]);
+}
+
+#[test]
+fn what_two_ways_share_is_written_once() {
+    // beqz a0, 1f; addi a1, a1, 1; j 2f; 1: addi a1, a1, -1; 2: add a0, a0, a1; ret
+    let program = [0x0005_0663, 0x0015_8593, 0x0080_006f, 0xfff5_8593, 0x00b5_0533, 0x0000_8067];
+    expect("diamond", &program);
+}
+
+#[test]
+fn a_loop_with_two_entries_gets_a_dispatch() {
+    // 1: addi a0, a0, -1; jal ra, +0x400 (elsewhere); 2: addi a1, a1, 1; bnez a0, 1b; ret
+    let program = [0xfff5_0513, 0x4000_00ef, 0x0015_8593, 0xfe05_1ae3, 0x0000_8067];
+    let output = translated(&profile(vec![page(&program)]));
+    module(&output);
+    let entries: Vec<u16> = output.map.pages[0].entries.iter().map(|entry| entry.at).collect();
+    assert_eq!(entries, [0, 8]);
+}
+
+#[test]
+fn another_page_is_asked_for_its_identity() {
+    // j +4096 (to the next page); there: addi a0, a0, 1; bnez a0, -4100 (back)
+    let back = 0x0000_1063 | 10 << 15 | 1 << 31 | 0x3e << 25 | 0xe << 8 | 1 << 7;
+    let pages = vec![page(&[0x0015_0513, 0x7fd0_006f | 1 << 12]), page(&[0x0015_0513, back, 0x0000_8067])];
+    let output = translated(&profile(pages));
+    module(&output);
+    assert!(output.map.pages.iter().any(|page| page.below + page.above > 0 || page.entries.is_empty()));
+}
+
+#[test]
+fn the_same_profile_gives_the_same_bytes() {
+    let program = [0x0005_2683, 0x00d5_85bb, 0x0045_0513, 0xfec5_1ae3, 0x0000_8067];
+    let profile = profile(vec![page(&program)]);
+    assert_eq!(module(&translated(&profile)), module(&translated(&profile)));
+}

@@ -1,0 +1,307 @@
+//! Along the dominator tree: blocks, loops, branches and entries, each where the layout says.
+
+use friscy_formats::aot::PAGE;
+use friscy_runtime::hart::isa::field;
+use friscy_runtime::hart::translated::{regs, view};
+use wasm_encoder::BlockType;
+
+use crate::cfg::End;
+use crate::emit::{Emitter, PENDING_MAX, State, at, local};
+use crate::flow::Set;
+use crate::structure::Edge;
+
+impl Emitter<'_> {
+    pub(crate) fn tree(&mut self, node: usize, mut state: State) {
+        let merges = &self.cx.layout.merges[node];
+        if self.cx.layout.is_loop[node] {
+            self.flush(&mut state);
+            self.op().loop_(BlockType::Empty);
+            self.open += 1;
+            self.loop_at[node] = self.open;
+            self.within(node, merges, State::default());
+            self.end();
+        } else {
+            self.within(node, merges, state);
+        }
+    }
+
+    fn within(&mut self, node: usize, merges: &[usize], state: State) {
+        let Some((&last, rest)) = merges.split_last() else { return self.node(node, state) };
+        self.block_at[last] = self.open(BlockType::Empty);
+        self.within(node, rest, state);
+        self.end();
+        self.tree(last, State::default());
+    }
+
+    fn node(&mut self, node: usize, state: State) {
+        let graph = self.cx.graph;
+        if node == 0 {
+            self.root();
+        } else if graph.is_dispatch(node) {
+            self.dispatch(node);
+        } else if node <= self.cx.entries {
+            let live = self.cx.flow.live_in[self.cx.block_of[node]];
+            self.load(live & !self.common());
+            self.edge(node, graph.successors[node][0], state);
+        } else {
+            self.block(node, state);
+        }
+    }
+
+    /// Registers that at least half of the entries need: loaded before the table.
+    fn common(&self) -> Set {
+        let entries = 1..=self.cx.entries;
+        let live = |node: usize| self.cx.flow.live_in[self.cx.block_of[node]];
+        let wanted = |n: usize| entries.clone().filter(|&node| live(node) >> n & 1 != 0).count();
+        (0..64).filter(|&n| wanted(n) * 2 >= self.cx.entries && wanted(n) > 0).fold(0, |set, n| set | 1 << n)
+    }
+
+    fn root(&mut self) {
+        let word = |offset| at(offset, 2);
+        self.op()
+            .local_get(local::VIEW)
+            .i32_load(word(view::BASE))
+            .local_set(local::BASE)
+            .local_get(local::VIEW)
+            .i32_load(word(view::PERMS))
+            .local_set(local::PERMS)
+            .local_get(local::VIEW)
+            .i64_load(at(view::LIMIT, 3))
+            .local_set(local::LIMIT);
+        // Identities of pages, from the region's first page on.
+        self.op()
+            .local_get(local::VIEW)
+            .i32_load(word(view::IDS))
+            .local_get(local::ORIGIN)
+            .i64_const(10)
+            .i64_shr_u()
+            .i32_wrap_i64()
+            .i32_add()
+            .local_set(local::IDS);
+        self.op()
+            .local_get(local::REGS)
+            .i32_load(word(regs::FCSR))
+            .i32_const(0xe1)
+            .i32_and()
+            .i32_const(1)
+            .i32_eq()
+            .local_set(local::SIMPLE_FP);
+        let common = self.common();
+        self.load(common);
+        let targets: Vec<u32> = self.cx.graph.successors[0]
+            .iter()
+            .map(|edge| self.open.wrapping_sub(self.block_at[edge.to]))
+            .collect();
+        match targets.as_slice() {
+            [] => {
+                self.op().unreachable();
+            }
+            [one] => {
+                let one = *one;
+                self.op().br(one);
+            }
+            [table @ .., last] => {
+                let last = *last;
+                let table = table.to_vec();
+                self.op().local_get(local::ENTRY).br_table(table, last);
+            }
+        }
+    }
+
+    /// Number of a block as a label of dispatch nodes.
+    fn number(&mut self, label: usize) -> u32 {
+        let next = self.numbers.len() as u32;
+        *self.numbers.entry(label).or_insert(next)
+    }
+
+    fn dispatch(&mut self, node: usize) {
+        let edges = self.cx.graph.successors[node].clone();
+        let mut targets: Vec<(u32, u32)> = Vec::new();
+        for edge in edges {
+            let number = self.number(edge.label);
+            targets.push((number, self.label_depth(node, edge.to)));
+        }
+        targets.sort_unstable();
+        let (first, last) = (targets[0], targets[targets.len() - 1]);
+        if targets.len() == 2 {
+            self.op()
+                .local_get(local::LABEL)
+                .i32_const(first.0.cast_signed())
+                .i32_eq()
+                .br_if(first.1)
+                .br(last.1);
+            return;
+        }
+        let mut table = vec![last.1; (last.0 - first.0) as usize];
+        for (number, depth) in targets {
+            if let Some(place) = table.get_mut((number - first.0) as usize) {
+                *place = depth;
+            }
+        }
+        self.op().local_get(local::LABEL).i32_const(first.0.cast_signed()).i32_sub().br_table(table, last.1);
+    }
+
+    fn is_back(&self, from: usize, to: usize) -> bool {
+        self.cx.layout.order[to] <= self.cx.layout.order[from]
+    }
+
+    fn label_depth(&self, from: usize, to: usize) -> u32 {
+        let at = if self.is_back(from, to) { self.loop_at[to] } else { self.block_at[to] };
+        self.depth(at)
+    }
+
+    /// The edge's code stands right here: its target has no other way in.
+    fn is_inline(&self, from: usize, edge: Edge) -> bool {
+        !self.is_back(from, edge.to) && !self.cx.layout.is_merge[edge.to]
+    }
+
+    /// Go along an edge.
+    fn edge(&mut self, from: usize, edge: Edge, mut state: State) {
+        let (source, target) = (self.cx.block_of[from], self.cx.block_of[edge.label]);
+        let back = self.is_back(from, edge.to);
+        let inline = self.is_inline(from, edge);
+        if !inline {
+            self.flush(&mut state);
+        }
+        // What a block of this region needs that control does not reach after all.
+        let start = self.cx.region.blocks[target].start;
+        let is_entry = from <= self.cx.entries;
+        let set = if is_entry { 0 } else { self.cx.flow.dirty_out[source] & self.cx.flow.live_in[target] };
+        if !is_entry && start / PAGE as u64 != self.cx.region.blocks[source].start / PAGE as u64 {
+            let rise = (start - self.cx.origin) / PAGE as u64;
+            let identity = (self.cx.identity)(start);
+            self.op()
+                .local_get(local::IDS)
+                .i32_load(at(rise * 4, 2))
+                .i32_const(identity.cast_signed())
+                .i32_ne();
+            self.if_();
+            self.exit(start, set, state.pending, false);
+            self.end();
+        }
+        if self.cx.graph.is_dispatch(edge.to) {
+            let number = self.number(edge.label);
+            self.op().i32_const(number.cast_signed()).local_set(local::LABEL);
+        }
+        if inline {
+            return self.tree(edge.to, state);
+        }
+        let depth = self.label_depth(from, edge.to);
+        if back {
+            let longest = self.cx.longest;
+            self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
+            self.exit(start, set, 0, false);
+        } else {
+            self.op().br(depth);
+        }
+    }
+
+    /// Go on at `address`, in this region or not.
+    fn go(&mut self, from: usize, address: u64, state: State) {
+        match self.inside(from, address) {
+            Some(edge) => self.edge(from, edge, state),
+            None => {
+                let set = self.cx.flow.dirty_out[self.cx.block_of[from]];
+                self.exit(address, set, state.pending, false);
+            }
+        }
+    }
+
+    fn inside(&self, from: usize, address: u64) -> Option<Edge> {
+        let block = self.cx.by_address.get(&address)?;
+        let node = self.cx.node_of[*block];
+        self.cx.graph.successors[from].iter().copied().find(|edge| edge.label == node)
+    }
+
+    fn block(&mut self, node: usize, mut state: State) {
+        let number = self.cx.block_of[node];
+        let block = &self.cx.region.blocks[number];
+        let mut dirty = self.cx.flow.dirty_in[number];
+        let live = self.live_before(number);
+        for (i, insn) in block.insns.iter().enumerate() {
+            // The last instruction of these is the terminator's.
+            let transfers =
+                matches!(block.end, End::Branch { .. } | End::Jump(_) | End::Call { .. } | End::Indirect);
+            if transfers && i + 1 == block.insns.len() {
+                break;
+            }
+            self.insn(insn, &block.insns[i..], dirty & live[i], &mut state);
+            dirty |= crate::flow::writes(insn);
+            state.pending += 1;
+            if state.pending > PENDING_MAX {
+                self.flush(&mut state);
+            }
+        }
+        self.terminator(node, state);
+    }
+
+    /// Registers that are live before each instruction of a block.
+    fn live_before(&self, number: usize) -> Vec<Set> {
+        let mut live = self.cx.flow.live_out[number];
+        let insns = self.cx.region.blocks[number].insns.iter().rev();
+        let mut sets: Vec<Set> = insns
+            .map(|insn| {
+                live = live & !crate::flow::writes(insn) | crate::flow::reads(insn);
+                live
+            })
+            .collect();
+        sets.reverse();
+        sets
+    }
+
+    fn terminator(&mut self, node: usize, mut state: State) {
+        let number = self.cx.block_of[node];
+        let block = &self.cx.region.blocks[number];
+        let dirty = self.cx.flow.dirty_out[number];
+        let last = block.insns.last();
+        match (block.end, last) {
+            (End::Fall(to), _) => self.go(node, to, state),
+            (End::Interpret(pc), _) => self.exit(pc, dirty, state.pending, true),
+            (End::Jump(to), _) => {
+                state.pending += 1;
+                self.go(node, to, state);
+            }
+            (End::Call { target, back }, Some(last)) => {
+                state.pending += 1;
+                self.set_pc_relative(field::rd(last.raw), back);
+                self.exit(target, dirty, state.pending, false);
+            }
+            (End::Indirect, Some(last)) => {
+                state.pending += 1;
+                let (rd, imm) = (field::rd(last.raw), field::imm_i(last.raw));
+                self.get(field::rs1(last.raw));
+                if imm != 0 {
+                    self.op().i64_const(imm.into()).i64_add();
+                }
+                self.op().i64_const(-2).i64_and().local_set(local::PC);
+                if rd != 0 {
+                    self.set_pc_relative(rd, last.next());
+                }
+                let constant = self.exit_constant(self.cx.origin, state.pending, false);
+                let stub = self.stub(dirty, true);
+                let depth = self.depth(stub);
+                self.op().i32_const(constant).br(depth);
+            }
+            (End::Branch { taken, fall }, Some(last)) => {
+                state.pending += 1;
+                let straight = |emitter: &Self, to| match emitter.inside(node, to) {
+                    Some(edge) => emitter.is_inline(node, edge),
+                    None => true,
+                };
+                if !(straight(self, taken) && straight(self, fall)) {
+                    self.flush(&mut state);
+                }
+                self.condition(last);
+                self.if_();
+                self.go(node, taken, state.clone());
+                self.else_();
+                self.go(node, fall, state);
+                self.end();
+            }
+            // These end with an instruction by construction.
+            (End::Call { .. } | End::Indirect | End::Branch { .. }, None) => {
+                self.op().unreachable();
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Stage *translate*: guest code that ran before the freeze point, or during
+//! training, becomes Wasm functions. What they look like is
+//! `friscy_translator`'s business; this stage says which code, and how much.
+
+use anyhow::{Context, Result, bail};
+use friscy_formats::aot::Profile;
+use friscy_formats::boot::{Boot, Until};
+use friscy_translator::{Options, Output};
+use wasmtime::AsContextMut;
+
+use crate::cli::{Aot, TranslateOptions};
+use crate::freeze::{self, Input};
+use crate::link::Places;
+use crate::vm::Vm;
+
+/// Most instructions of one training command.
+const TRAINING_MAX: u64 = 4_000_000_000;
+
+/// What to translate when the freeze point is reached.
+#[derive(Debug)]
+pub struct Plan {
+    options: Options,
+    /// What ran during training.
+    training: Profile,
+}
+
+impl Plan {
+    /// Run the training commands. `None` when nothing is to be translated. `say` gets a line for each command.
+    pub fn new(
+        args: &TranslateOptions,
+        places: Places,
+        input: Input<'_>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Option<Plan>> {
+        let hot_only = match args.aot {
+            Aot::Off if !args.train.is_empty() => bail!("--train is of no use with --aot off"),
+            Aot::Off => return Ok(None),
+            Aot::Auto => true,
+            Aot::All => false,
+        };
+        let options = Options {
+            hot_only,
+            budget_bytes: usize::try_from(args.aot_size)?,
+            first_slot: places.translated_slot,
+            check_type: places.check_type,
+        };
+        let mut training = Profile::default();
+        for command in &args.train {
+            let boot = Boot {
+                argv: words(command).with_context(|| format!("--train {command}"))?,
+                tty: false,
+                until: Until::Never,
+                ..input.boot.clone()
+            };
+            say(&format!("training: {command}"));
+            let profile =
+                freeze::train(input, &boot, TRAINING_MAX).with_context(|| format!("--train {command}"))?;
+            training.merge(profile);
+        }
+        Ok(Some(Plan { options, training }))
+    }
+
+    /// Translate what ran in this instance, which has reached its freeze point, and tell it.
+    pub fn carry_out(&self, vm: &Vm, mut store: impl AsContextMut) -> Result<Output> {
+        let mut profile = vm.profile(&mut store)?;
+        profile.merge(self.training.clone());
+        let output = friscy_translator::translate(&profile, self.options);
+        vm.translations(&mut store, &output.map)?;
+        Ok(output)
+    }
+}
+
+/// A command line in words, with quotes and backslashes as in a shell, and nothing else.
+fn words(line: &str) -> Result<Vec<Vec<u8>>> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut bytes = line.bytes();
+    while let Some(byte) = bytes.next() {
+        match (quote, byte) {
+            (Some(open), _) if byte == open => quote = None,
+            (None, b'\'' | b'"') => {
+                quote = Some(byte);
+                word.get_or_insert_default();
+            }
+            (None | Some(b'"'), b'\\') => {
+                let next = bytes.next().context("it ends in a backslash")?;
+                word.get_or_insert_default().push(next);
+            }
+            (None, b' ' | b'\t' | b'\n') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(byte),
+        }
+    }
+    if quote.is_some() {
+        bail!("a quote is not closed");
+    }
+    words.extend(word);
+    if words.is_empty() {
+        bail!("say a command");
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_are_cut_as_by_a_shell() {
+        let cut = |line| words(line).map(|words| words.join(&b'|'));
+        assert_eq!(cut("a  b").unwrap(), b"a|b");
+        assert_eq!(cut("sh -c 'echo \"x y\"' \"\"").unwrap(), b"sh|-c|echo \"x y\"|");
+        assert_eq!(cut(r#"a\ b "c\"d"e"#).unwrap(), b"a b|c\"de");
+        assert!(cut("'").is_err() && cut("").is_err() && cut("a\\").is_err());
+    }
+}
