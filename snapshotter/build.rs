@@ -24,7 +24,10 @@ const PROFILE: &str = "engine";
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
+    // Asked at run time: a copied target directory brings a build script that was compiled elsewhere.
+    let crate_dir =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let root = crate_dir.parent().expect("the crate is in the workspace");
     println!("cargo::rerun-if-changed=build.rs");
     engine(root, &out);
     demo_image(root, &out);

@@ -12,18 +12,27 @@ import { AppError, explain, Machine, manifest } from "../web/host.js";
 const WARNING = 1;
 const SIGNALS = /** @type {const} */ ({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 });
 
+/** A line in the timeline, by the page's names: docs/FORMATS.md, "Marks of the page". @param {string} stage */
+const mark = (stage) => performance.mark(`friscy:${stage}`);
+
 /** @param {string} path */
 async function run(path) {
   const { stdin, stdout, stderr } = process;
+  let heard = false;
   const bytes = await readFile(path);
+  mark("download");
   if (bytes.readUInt32LE(0) !== 0x6d736100) throw new AppError("not-an-app", "This is not a WebAssembly file.");
   const module = await WebAssembly.compile(bytes);
+  mark("compile");
   const { tty } = manifest(module).entry;
   const machine = await Machine.open(module, {
     write: (fd, bytes) =>
       new Promise((resolve, reject) => {
         (fd === 2 ? stderr : stdout).write(bytes, (error) => (error ? reject(error) : resolve()));
+        if (!heard) mark("first-output");
+        heard = true;
       }),
+    reached: mark,
     log: (level, text) => {
       if (level !== WARNING || process.env.FRISCY_VERBOSE) stderr.write(`${text}\n`);
     },

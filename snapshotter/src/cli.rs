@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::bench::{Host, Network, Versus};
 use crate::point::Point;
 
 /// Turn a riscv64 container image into one Wasm file that is already running.
@@ -16,7 +17,7 @@ use crate::point::Point;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     override_usage = "friscy-snap IMAGE -o APP.wasm [OPTIONS] [-- CMD [ARG...]]\n       \
-                      friscy-snap <run|serve|bundle|inspect|demo> ...",
+                      friscy-snap <run|serve|bundle|inspect|bench|demo> ...",
     after_help = "An image is a tar of `docker save`, of an OCI layout or of a root file system, plain, gzip or zstd, \
                   for linux/riscv64:\n  docker buildx build --platform linux/riscv64 -o type=docker,dest=image.tar .\n  \
                   friscy-snap image.tar -o app.wasm\n  friscy-snap run app.wasm"
@@ -43,6 +44,14 @@ pub enum Command {
     Inspect(Inspect),
     /// Pack the built-in demo image, resume it here and measure its start
     Demo(Demo),
+    /// Compare the start-up of images and apps: sizes, time to first output on each host, stages, memory, bytes
+    Bench(Bench),
+    /// Open the empty module that bench compares with
+    #[command(hide = true)]
+    Floor {
+        /// The module
+        module: PathBuf,
+    },
     /// Print the completion script of a shell
     #[command(hide = true)]
     Completions {
@@ -122,6 +131,9 @@ pub struct Run {
     /// Print instructions, time and memory at the end, on stderr
     #[arg(long)]
     pub stats: bool,
+    /// Write when the stages of opening ended, for bench
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub marks: Option<PathBuf>,
     /// Give the program our standard input (the default); =false gives it an empty one
     #[arg(
         short,
@@ -236,6 +248,49 @@ pub struct Demo {
     /// Run the scripted session even on a terminal
     #[arg(long)]
     pub scripted: bool,
+}
+
+/// `friscy-snap bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Everything is opened once in each round, beside the floor: an empty page with a worker, and an \
+                        empty module. CPU time is that of the whole process tree; it ranks, for wall time moves with \
+                        whatever else the machine does.\n\nExit code 1: something that was asked for did not work; \
+                        the rest is reported all the same."
+)]
+pub struct Bench {
+    /// Images to pack, and apps as they are
+    #[arg(value_name = "IMAGE|APP.wasm", required = true)]
+    pub images: Vec<PathBuf>,
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Where to open them; the default is every host that is installed
+    #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
+    pub hosts: Vec<Host>,
+    /// Freeze point of the images that are packed
+    #[arg(long, value_name = "POINT", default_value = "entry", value_parser = until_text)]
+    pub until: String,
+    /// A line between server and browser besides loopback, such as 50mbit,40ms (round trip); may be given again
+    #[arg(long, value_name = "RATE,DELAY")]
+    pub network: Vec<Network>,
+    /// Another command, timed to its first output in the same rounds; may be given again
+    #[arg(long, value_name = "LABEL=COMMAND")]
+    pub vs: Vec<Versus>,
+    /// Write report.html, report.json and samples.csv to this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// How much is said.
+    #[command(flatten)]
+    pub talk: Talk,
+    /// Arguments in the place of the Cmd of the images that are packed
+    #[arg(last = true, value_name = "CMD")]
+    pub cmd: Vec<OsString>,
+}
+
+/// A freeze point that is passed on as it was typed.
+fn until_text(text: &str) -> Result<String, String> {
+    text.parse::<Point>().map(|_| text.to_string())
 }
 
 /// Bytes with docker's suffixes: b, k, m, g.

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use wasmtime::{Module, Store};
 
 use crate::app::App;
+use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
 use crate::vm::{self, Vm, World, wasmtime_error};
 use crate::{link, ring};
@@ -32,6 +33,8 @@ pub struct Options {
     pub no_input: bool,
     /// Say what the engine warns of.
     pub verbose: bool,
+    /// Stages of opening, for who measures.
+    pub marks: Marks,
 }
 
 /// How it went.
@@ -83,9 +86,9 @@ impl World for Live {
 }
 
 /// Open `app` and run it to its end.
-pub fn run(app: &App, options: Options) -> Result<Outcome> {
+pub fn run(app: &App, mut options: Options) -> Result<Outcome> {
     let start = Instant::now();
-    let (vm, mut store) = open(app, start)?;
+    let (vm, mut store) = open(app, start, &mut options.marks)?;
     let result = drive(app, &vm, &mut store, options);
     result.map_err(|error| {
         // A trap says little; the engine's last words say why.
@@ -96,10 +99,11 @@ pub fn run(app: &App, options: Options) -> Result<Outcome> {
     })
 }
 
-fn open(app: &App, start: Instant) -> Result<(Vm, Store<Live>)> {
+fn open(app: &App, start: Instant, marks: &mut Marks) -> Result<(Vm, Store<Live>)> {
     let engine = vm::engine()?;
     let code = link::without_data(app.bytes())?;
     let module = Module::new(&engine, &code).map_err(wasmtime_error)?;
+    marks.mark(marks::COMPILE);
     let mut store = Store::new(&engine, Live { start, last_words: Vec::new() });
     let linker = vm::linker(&engine, &module)?;
     let instance = linker.instantiate(&mut store, &module).map_err(wasmtime_error)?;
@@ -110,7 +114,9 @@ fn open(app: &App, start: Instant) -> Result<(Vm, Store<Live>)> {
         memory.write(&mut store, at as usize, bytes)?;
     }
     let vm = Vm::new(&mut store, instance)?;
+    marks.mark(marks::INSTANTIATE);
     vm.thaw(&mut store)?;
+    marks.mark(marks::THAW);
     vm.chunk_slot(&mut store, u32::MAX)?;
     Ok((vm, store))
 }
@@ -137,6 +143,7 @@ fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, options: Options) -> Resul
         raw,
         no_input: options.no_input,
         verbose: options.verbose,
+        marks: options.marks,
         warning: None,
         reading: Vec::new(),
         events: Vec::new(),
@@ -145,6 +152,7 @@ fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, options: Options) -> Resul
     if tty {
         host.resized(store)?;
     }
+    host.marks.mark(marks::FIRST_INSTRUCTION);
     host.run(store)?;
     let start = store.data().start;
     let mut outcome = host.outcome;
@@ -167,6 +175,7 @@ struct Host<'a> {
     raw: Option<Raw>,
     no_input: bool,
     verbose: bool,
+    marks: Marks,
     /// A warning that was not shown, for it may tell why nothing started.
     warning: Option<String>,
     /// Reads that wait for input; the first is served first.
@@ -229,7 +238,9 @@ impl Host<'_> {
                         self.outcome.first_output = start.elapsed();
                     }
                     let fd = if entry.arg == 2 { rustix::stdio::stderr() } else { rustix::stdio::stdout() };
-                    write(fd, buffer)
+                    let result = write(fd, buffer);
+                    self.marks.mark(marks::FIRST_OUTPUT);
+                    result
                 }
                 Some(Op::ConsoleRead) if self.no_input => 0,
                 Some(Op::ConsoleRead) => {

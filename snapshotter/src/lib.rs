@@ -3,9 +3,11 @@
 //! The pipeline is the file list: [`mapped`] and `formats::image` (unpack,
 //! flatten), `formats::vfs_build` (store), [`seat`], [`freeze`], [`translate`],
 //! [`link`], [`seal`]; [`pack`] is their sequence. [`app`] reads what came out, [`host`]
-//! runs it in a terminal, [`serve`] and [`bundle`] give it a page.
+//! runs it in a terminal, [`serve`] and [`bundle`] give it a page,
+//! [`bench`] measures how it opens.
 
 pub mod app;
+pub mod bench;
 pub mod bundle;
 pub mod cli;
 pub mod demo;
@@ -15,6 +17,7 @@ pub mod host;
 pub mod inspect;
 pub mod link;
 pub mod mapped;
+pub mod marks;
 pub mod pack;
 pub mod page;
 pub mod point;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use friscy_snap::cli::{self, Cli, Command};
 use friscy_snap::freeze::NotReached;
-use friscy_snap::{bundle, demo, host, inspect, pack, run, serve};
+use friscy_snap::{bench, bundle, demo, host, inspect, pack, run, serve};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
@@ -43,6 +43,8 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Some(Command::Bundle(args)) => bundle::command(args)?,
         Some(Command::Inspect(args)) => inspect::command(args)?,
         Some(Command::Demo(args)) => return demo::command(args),
+        Some(Command::Bench(args)) => return bench::command(args),
+        Some(Command::Floor { module }) => bench::open_empty_module(module)?,
         Some(Command::Completions { shell }) => cli::completions(*shell),
         Some(Command::Man) => cli::man()?,
         None => pack::command(&cli.pack)?,

@@ -60,6 +60,11 @@ impl Progress {
         }
     }
 
+    /// What the stage is at.
+    pub fn doing(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
     /// A line that is always shown, unless quiet.
     pub fn say(&self, line: &str) {
         if !self.talk.quiet {

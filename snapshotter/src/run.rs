@@ -9,11 +9,13 @@ use crate::app::{App, WASM_MAGIC};
 use crate::cli::{Run, TranslateOptions};
 use crate::host::{self, Outcome};
 use crate::mapped::Mapped;
+use crate::marks::{self, Marks};
 use crate::progress::{Progress, size};
 use crate::{pack, seat, terminal};
 
 /// `friscy-snap run`: the guest's exit code.
 pub fn command(args: &Run) -> Result<u8> {
+    let mut marks = Marks::to(args.marks.clone());
     let bytes = Mapped::open(&args.app)?;
     let name = args.app.display().to_string();
     let app = if bytes.starts_with(WASM_MAGIC) {
@@ -21,6 +23,7 @@ pub fn command(args: &Run) -> Result<u8> {
     } else {
         pack_first(&bytes, args).with_context(|| name.clone())?
     };
+    marks.mark(marks::DOWNLOAD);
     let mut boot = app.boot.clone();
     let changed = if app.boot.until == Until::Entry {
         seat::override_boot(&mut boot, &args.process, terminal::present())
@@ -34,7 +37,7 @@ pub fn command(args: &Run) -> Result<u8> {
         })?
     };
     let boot = changed.then_some(boot);
-    let options = host::Options { boot, no_input: !args.interactive, verbose: args.talk.verbose };
+    let options = host::Options { boot, no_input: !args.interactive, verbose: args.talk.verbose, marks };
     let outcome = host::run(&app, options).with_context(|| name.clone())?;
     if let Some(why) = &outcome.not_started {
         eprintln!("friscy-snap: {name}: {why}");
