@@ -2,15 +2,17 @@
 //!
 //! # Shape
 //!
-//!     (func (param regs view: i32, origin: i64, entry: i32, left: i64) (result i64)
-//!       block $dynamic (result i32)          ;; exits whose pc is in a local
-//!         block $static (result i32)         ;; exits at a constant distance from origin
-//!           block $stub… (result i32)        ;; one for each set of registers to store
-//!             load what all entries need; br_table to the entries
-//!             …blocks of guest code, structured…
-//!           end: store the set, br $static or $dynamic
-//!         end: pc = origin + distance
-//!       end: regs.pc = pc; return left, and whether the interpreter must execute at pc
+//! ```text
+//! (func (param regs view: i32, origin: i64, entry: i32, left: i64) (result i64)
+//!   block $dynamic (result i32)          ;; exits whose pc is in a local
+//!     block $static (result i32)         ;; exits at a constant distance from origin
+//!       block $stub… (result i32)        ;; one for each set of registers to store
+//!         load what all entries need; br_table to the entries
+//!         …blocks of guest code, structured…
+//!       end: store the set, br $static or $dynamic
+//!     end: pc = origin + distance
+//!   end: regs.pc = pc; return left, and whether the interpreter must execute at pc
+//! ```
 //!
 //! An exit is one constant and a branch: the constant holds distance, instructions
 //! not yet counted, and that flag. Instructions are counted where paths meet and
