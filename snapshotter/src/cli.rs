@@ -237,6 +237,9 @@ pub struct Inspect {
     /// For programs
     #[arg(long)]
     pub json: bool,
+    /// The text in the frozen memory, with addresses, as strings(1) prints it; what looks like a key is hidden
+    #[arg(long, conflicts_with = "json")]
+    pub strings: bool,
 }
 
 /// `friscy-snap demo`.

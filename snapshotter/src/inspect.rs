@@ -9,13 +9,42 @@ use crate::app::App;
 use crate::cli::Inspect;
 use crate::progress::size;
 use crate::seal;
+use crate::secrets::Mask;
 
 /// `friscy-snap inspect`.
 pub fn command(args: &Inspect) -> Result<()> {
     let app = App::open(&args.app)?;
     seal::validate(app.bytes()).with_context(|| args.app.display().to_string())?;
     let stdout = io::stdout().lock();
-    if args.json { print_json(&app, stdout) } else { print_table(&app, stdout) }
+    match args {
+        Inspect { strings: true, .. } => print_strings(&app, io::BufWriter::new(stdout)),
+        Inspect { json: true, .. } => print_json(&app, stdout),
+        _ => print_table(&app, stdout),
+    }
+}
+
+/// Every run of printable characters in the frozen memory, each with its address in linear memory.
+fn print_strings(app: &App, mut out: impl Write) -> Result<()> {
+    /// Shorter runs are mostly code.
+    const SHORTEST: usize = 6;
+    let printable = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    let mask = Mask::new(&app.boot.env)?;
+    for (start, bytes) in app.runs() {
+        // Keys are looked for across lines; each line is then printed by itself.
+        let mut at = 0;
+        for text in bytes.chunk_by(|&a, &b| (printable(a) || a == b'\n') == (printable(b) || b == b'\n')) {
+            if text.len() >= SHORTEST && (printable(text[0]) || text[0] == b'\n') {
+                for line in mask.hide(text).split(|&byte| byte == b'\n').filter(|l| l.len() >= SHORTEST) {
+                    write!(out, "{:08x} ", start as usize + at)?;
+                    out.write_all(line)?;
+                    out.write_all(b"\n")?;
+                }
+            }
+            at += text.len();
+        }
+    }
+    out.flush()?;
+    Ok(())
 }
 
 fn print_json(app: &App, mut out: impl Write) -> Result<()> {

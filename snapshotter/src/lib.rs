@@ -26,6 +26,7 @@ pub mod ring;
 pub mod run;
 pub mod seal;
 pub mod seat;
+pub mod secrets;
 pub mod serve;
 pub mod terminal;
 pub mod translate;

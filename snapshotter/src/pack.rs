@@ -26,7 +26,7 @@ use crate::point::Goal;
 use crate::progress::{Progress, size};
 use crate::seal::Sealed;
 use crate::translate::Plan;
-use crate::{embedded, freeze, link, seal, seat};
+use crate::{embedded, freeze, link, seal, seat, secrets};
 
 /// `friscy-snap IMAGE -o APP.wasm`.
 pub fn command(args: &Pack) -> Result<()> {
@@ -100,6 +100,9 @@ pub fn pack(
 
     progress.stage("link");
     let linked = link::link(&frozen.wasm, store.len() as u64, frozen.translated.as_ref())?;
+    if let Some(warning) = secrets::warning(&boot.env, &linked.data_tail) {
+        progress.say(&format!("friscy-snap: warning: {warning}"));
+    }
     let manifest = Manifest {
         format: FORMAT,
         engine: env!("CARGO_PKG_VERSION").to_string(),

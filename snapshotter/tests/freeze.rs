@@ -1,5 +1,5 @@
 //! Freeze points and what is renewed on opening, on the demo image: packed, and opened by the command.
-//! The kernel's part is in `tests/tests/resume.rs`.
+//! The kernel's part is in `tests/tests/resume.rs`, other programs in `tests/tests/services.rs`.
 
 use std::io::Write;
 use std::path::Path;
@@ -173,5 +173,28 @@ fn a_point_that_is_not_reached_is_explained() {
         assert!(said.lines().skip(1).all(|line| line.starts_with("  ")), "{said}");
         assert!(said.contains(detail), "{said}");
         assert!(!dir.path().join("app.wasm").exists());
+    }
+}
+
+#[test]
+fn secrets_are_named_and_never_shown() {
+    let dir = directory();
+    // Put together here, so that no scanner takes this file for a leak.
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    let script = format!("TEXT={token}; cat");
+    let arguments =
+        ["image.tar", "-o", "app.wasm", "-t=false", "--until", "idle", "-e", "DB_PASSWORD=hunter2222"];
+    let output = friscy_snap(dir.path(), &[&arguments[..], &["--", "-c", &script]].concat(), b"");
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("DB_PASSWORD in the environment, a GitHub token in memory"), "{said}");
+    let strings = friscy_snap(dir.path(), &["inspect", "app.wasm", "--strings"], b"");
+    let shown = text(&strings.stdout);
+    assert!(strings.status.success() && shown.contains(" PATH=/"), "{}", text(&strings.stderr));
+    assert!(shown.contains("DB_PASSWORD=<hidden>") && shown.contains("<a GitHub token, hidden>"), "{shown}");
+    for secret in ["hunter2222", &token] {
+        assert!(!said.contains(secret), "{said}");
+        let line = shown.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None);
     }
 }

@@ -1,7 +1,7 @@
 //! The resume contract, point by point, on the native machine: a Python program
 //! freezes itself in the middle of something and wakes up forty days later.
 //! docs/RESUME.md is the list; what needs two openings of one file is in
-//! snapshotter/tests/freeze.rs.
+//! `services.rs` and in snapshotter/tests/freeze.rs.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,24 +55,28 @@ fn prints(program: &str, expected: &str) {
     assert_eq!(opened(program), (0, expected.to_string()));
 }
 
-#[test]
-fn the_monotonic_clock_goes_on_and_the_wall_clock_is_right() {
-    let (code, output) = opened(
-        "before, cpu = time.monotonic(), time.process_time()
+/// On Debian: `tests/run quick` leaves them out.
+mod debian {
+    use super::*;
+
+    #[test]
+    fn the_monotonic_clock_goes_on_and_the_wall_clock_is_right() {
+        let (code, output) = opened(
+            "before, cpu = time.monotonic(), time.process_time()
 freeze()
 print(0 <= time.monotonic() - before < 5, 0 <= time.process_time() - cpu < 5, time.time())",
-    );
-    let words: Vec<&str> = output.split_whitespace().collect();
-    assert_eq!((code, &words[..2]), (0, &["True", "True"][..]), "{output}");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + LATER;
-    let there: f64 = words[2].parse().expect("a time");
-    assert!((now.as_secs_f64() - there).abs() < 60.0, "{there} in the guest");
-}
+        );
+        let words: Vec<&str> = output.split_whitespace().collect();
+        assert_eq!((code, &words[..2]), (0, &["True", "True"][..]), "{output}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + LATER;
+        let there: f64 = words[2].parse().expect("a time");
+        assert!((now.as_secs_f64() - there).abs() < 60.0, "{there} in the guest");
+    }
 
-#[test]
-fn interval_timers_go_on_without_a_burst() {
-    prints(
-        "count = 0
+    #[test]
+    fn interval_timers_go_on_without_a_burst() {
+        prints(
+            "count = 0
 def tick(*_):
     global count
     count += 1
@@ -83,14 +87,14 @@ count, start = 0, time.monotonic()
 while count < 5: time.sleep(0.005)
 signal.setitimer(signal.ITIMER_REAL, 0)
 print(time.monotonic() - start > 0.06)",
-        "True\n",
-    );
-}
+            "True\n",
+        );
+    }
 
-#[test]
-fn sleeps_and_timeouts_take_the_rest_of_their_time_once() {
-    prints(
-        "results = []
+    #[test]
+    fn sleeps_and_timeouts_take_the_rest_of_their_time_once() {
+        prints(
+            "results = []
 def run(what):
     start = time.monotonic()
     what()
@@ -103,14 +107,14 @@ for what in (lambda: time.sleep(0.2), lambda: poll.poll(200), lambda: select.sel
 freeze()
 for thread in threading.enumerate()[1:]: thread.join()
 print(results)",
-        "[True, True, True, True]\n",
-    );
-}
+            "[True, True, True, True]\n",
+        );
+    }
 
-#[test]
-fn timer_descriptors_on_the_wall_clock_expire_when_their_date_comes() {
-    prints(
-        "fd = lambda clock: os.timerfd_create(clock, flags=os.TFD_NONBLOCK)
+    #[test]
+    fn timer_descriptors_on_the_wall_clock_expire_when_their_date_comes() {
+        prints(
+            "fd = lambda clock: os.timerfd_create(clock, flags=os.TFD_NONBLOCK)
 wall, mono = time.CLOCK_REALTIME, time.CLOCK_MONOTONIC
 passed, future, told, often, alone = fd(wall), fd(wall), fd(wall), fd(wall), fd(mono)
 now, absolute = time.time(), os.TFD_TIMER_ABSTIME
@@ -126,14 +130,14 @@ def read(fd):
 print([bool(select.select([fd], [], [], 0)[0]) for fd in (passed, future, told, often, alone)])
 print([read(fd) for fd in (passed, future, told, often, alone)], read(passed))
 print([round(os.timerfd_gettime(fd)[0] / DAY, 2) for fd in (future, often)])",
-        "[True, False, True, True, False]\n[1, 'EAGAIN', 'ECANCELED', 10, 'EAGAIN'] EAGAIN\n[60.0, 0.5]\n",
-    );
-}
+            "[True, False, True, True, False]\n[1, 'EAGAIN', 'ECANCELED', 10, 'EAGAIN'] EAGAIN\n[60.0, 0.5]\n",
+        );
+    }
 
-#[test]
-fn posix_timers_on_the_wall_clock_fire_once() {
-    prints(
-        "count = 0
+    #[test]
+    fn posix_timers_on_the_wall_clock_fire_once() {
+        prints(
+            "count = 0
 def tick(*_):
     global count
     count += 1
@@ -150,14 +154,14 @@ print(count)
 arm(-1, DAY)
 time.sleep(0.05)
 print(count)",
-        "1\n2\n",
-    );
-}
+            "1\n2\n",
+        );
+    }
 
-#[test]
-fn calls_that_sleep_until_a_date_return_when_it_has_passed() {
-    prints(
-        "semaphore = ctypes.create_string_buffer(32)
+    #[test]
+    fn calls_that_sleep_until_a_date_return_when_it_has_passed() {
+        prints(
+            "semaphore = ctypes.create_string_buffer(32)
 libc.sem_init(semaphore, 0, 0)
 results = {}
 def wait():
@@ -172,28 +176,27 @@ time.sleep(0.05)
 freeze()
 for thread in threads: thread.join()
 print(results['sem_timedwait'] == (-1, errno.ETIMEDOUT), results['clock_nanosleep'])",
-        "True 0\n",
-    );
-}
+            "True 0\n",
+        );
+    }
 
-#[test]
-fn exit_codes_are_right_with_threads_blocked_in_futexes() {
-    let blocked =
-        "for _ in range(3): threading.Thread(target=threading.Event().wait, daemon=True).start()\nfreeze()\n";
-    assert_eq!(opened(&format!("{blocked}os._exit(7)")), (7, String::new()));
-    assert_eq!(opened(&format!("{blocked}sys.exit(9)")), (9, String::new()));
-    assert_eq!(opened(&format!("{blocked}os.kill(os.getpid(), signal.SIGTERM)")), (143, String::new()));
-    // And a thread that is woken after the opening.
-    let program = "event = threading.Event()
+    #[test]
+    fn exit_codes_are_right_with_threads_blocked_in_futexes() {
+        let blocked = "for _ in range(3): threading.Thread(target=threading.Event().wait, daemon=True).start()\nfreeze()\n";
+        assert_eq!(opened(&format!("{blocked}os._exit(7)")), (7, String::new()));
+        assert_eq!(opened(&format!("{blocked}sys.exit(9)")), (9, String::new()));
+        assert_eq!(opened(&format!("{blocked}os.kill(os.getpid(), signal.SIGTERM)")), (143, String::new()));
+        // And a thread that is woken after the opening.
+        let program = "event = threading.Event()
 thread = threading.Thread(target=lambda: event.wait() and os._exit(5)); thread.start()
 time.sleep(0.02); freeze(); event.set(); thread.join()";
-    assert_eq!(opened(program), (5, String::new()));
-}
+        assert_eq!(opened(program), (5, String::new()));
+    }
 
-#[test]
-fn a_program_learns_that_it_was_opened() {
-    prints(
-        "fd = os.open('/proc/friscy/generation', os.O_RDONLY)
+    #[test]
+    fn a_program_learns_that_it_was_opened() {
+        prints(
+            "fd = os.open('/proc/friscy/generation', os.O_RDONLY)
 def changed(timeout):
     poll = select.poll(); poll.register(fd, select.POLLPRI)
     return [bits == select.POLLPRI | select.POLLERR for _, bits in poll.poll(timeout)]
@@ -206,13 +209,13 @@ watcher.join()
 os.lseek(fd, 0, 0)
 second = os.read(fd, 100)
 print(first == b'0' * 32 + b'\\n', len(second), first != second, changed(0))",
-        "[]\n[True]\nTrue 33 True []\n",
-    );
-}
+            "[]\n[True]\nTrue 33 True []\n",
+        );
+    }
 
-#[test]
-fn what_is_wiped_on_fork_is_wiped_on_opening() {
-    prints(
+    #[test]
+    fn what_is_wiped_on_fork_is_wiped_on_opening() {
+        prints(
         "wiped, kept = (mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2))
 wiped.madvise(18)
 wiped[:4] = kept[:4] = b'seed'
@@ -220,47 +223,48 @@ freeze()
 print(wiped[:4], kept[:4])",
         "b'\\x00\\x00\\x00\\x00' b'seed'\n",
     );
-}
+    }
 
-#[test]
-fn identities_that_nobody_has_seen_are_drawn_on_opening() {
-    prints(
+    #[test]
+    fn identities_that_nobody_has_seen_are_drawn_on_opening() {
+        prints(
         "boot_id = lambda: open('/proc/sys/kernel/random/boot_id').read()
 seen, random = boot_id(), os.urandom(16)
 freeze()
 print(seen == boot_id(), random != os.urandom(16), open('/proc/sys/kernel/osrelease').read().strip() == os.uname().release)",
         "True True True\n",
     );
-}
+    }
 
-#[test]
-fn at_random_is_fresh_at_entry() {
-    use friscy_runtime::kernel::exec_stack::{AT_RANDOM, auxv_value};
-    let random = |host: &mut NativeHost| {
+    #[test]
+    fn at_random_is_fresh_at_entry() {
+        use friscy_runtime::kernel::exec_stack::{AT_RANDOM, auxv_value};
+        let random = |host: &mut NativeHost| {
+            let task = host.machine().kernel().expect("booted").tasks[&1].clone();
+            let mm = task.mm.borrow().clone();
+            let mut bytes = [0; 16];
+            mm.peek(auxv_value(&mm.auxv(), AT_RANDOM).expect("there is one"), &mut bytes).expect("readable");
+            bytes
+        };
+        let mut host = boot("print(os.getpid())", Until::Entry);
+        assert_eq!(host.run_until_frozen(LIMIT).expect("it freezes"), None);
+        let before = random(&mut host);
+        host.freeze_and_thaw(LATER);
+        assert!(random(&mut host) != before);
+        assert_eq!(host.run(LIMIT).expect("it ends"), 0);
+    }
+
+    #[test]
+    fn main_is_where_the_interpreter_hands_over() {
+        let mut host = boot("print('run')", Until::Main);
+        assert_eq!(host.run_until_frozen(LIMIT).expect("it freezes"), None);
         let task = host.machine().kernel().expect("booted").tasks[&1].clone();
-        let mm = task.mm.borrow().clone();
-        let mut bytes = [0; 16];
-        mm.peek(auxv_value(&mm.auxv(), AT_RANDOM).expect("there is one"), &mut bytes).expect("readable");
-        bytes
-    };
-    let mut host = boot("print(os.getpid())", Until::Entry);
-    assert_eq!(host.run_until_frozen(LIMIT).expect("it freezes"), None);
-    let before = random(&mut host);
-    host.freeze_and_thaw(LATER);
-    assert!(random(&mut host) != before);
-    assert_eq!(host.run(LIMIT).expect("it ends"), 0);
-}
-
-#[test]
-fn main_is_where_the_interpreter_hands_over() {
-    let mut host = boot("print('run')", Until::Main);
-    assert_eq!(host.run_until_frozen(LIMIT).expect("it freezes"), None);
-    let task = host.machine().kernel().expect("booted").tasks[&1].clone();
-    let (mm, pc) = (task.mm.borrow().clone(), task.regs.borrow().pc);
-    let entry = friscy_runtime::kernel::exec_stack::AT_ENTRY;
-    assert_eq!(Some(pc), friscy_runtime::kernel::exec_stack::auxv_value(&mm.auxv(), entry));
-    assert!(host.retired() > 100_000, "its libraries are linked");
-    host.freeze_and_thaw(LATER);
-    assert_eq!(host.run(LIMIT).expect("it ends"), 0);
-    assert_eq!(host.stdout, b"run\n");
+        let (mm, pc) = (task.mm.borrow().clone(), task.regs.borrow().pc);
+        let entry = friscy_runtime::kernel::exec_stack::AT_ENTRY;
+        assert_eq!(Some(pc), friscy_runtime::kernel::exec_stack::auxv_value(&mm.auxv(), entry));
+        assert!(host.retired() > 100_000, "its libraries are linked");
+        host.freeze_and_thaw(LATER);
+        assert_eq!(host.run(LIMIT).expect("it ends"), 0);
+        assert_eq!(host.stdout, b"run\n");
+    }
 }
