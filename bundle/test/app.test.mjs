@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { launch, shows } from "./browser.mjs";
 import { work } from "./fake.mjs";
 import { serve } from "./site.mjs";
-import { bundle, missing, pipedApp } from "./snap.mjs";
+import { bundle, frozenApp, missing, pipedApp } from "./snap.mjs";
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
 /** @type {import("playwright-core").Browser} */
@@ -18,11 +18,13 @@ let browser;
 /** @type {Awaited<ReturnType<typeof serve>>} */
 let site;
 let piped = "";
+let frozen = "";
 
 before(async () => {
   if (missing) return;
   bundle(`${work}app/some/path`);
   piped = pipedApp();
+  frozen = frozenApp();
   site = await serve(`${work}app`);
   browser = await launch();
 });
@@ -92,5 +94,20 @@ for (const [name, command] of commands) {
     assert.deepEqual([plain.stdout, plain.status], [printed, 9], plain.stderr);
     const other = run(["-c", 'echo "$GUEST" $1; exit 3', "sh", "argument"], "");
     assert.deepEqual([other.stdout, other.status], ["from outside argument\n", 3], other.stderr);
+  });
+}
+
+const written = Array.from({ length: 20000 }, (_, n) => `${n + 1}\n`).join("");
+const openers = [
+  ...nodes.map(([name, node]) => [name, node && [node, path("../node/friscy-node.mjs")]]),
+  ...commands,
+];
+
+for (const [name, opener] of openers) {
+  test(`what was written before the freeze is repeated under ${name}`, { skip: missing || (!opener && "not installed") }, () => {
+    const [program, ...first] = /** @type {string[]} */ (opener);
+    const outcome = spawnSync(program, [...first, frozen], { input: "after\n", encoding: "utf8", maxBuffer: 1 << 24 });
+    assert.equal(outcome.stdout === `${written}ready\nafter\n`, true, `${outcome.stdout.length} characters`);
+    assert.deepEqual([outcome.stderr, outcome.status], ["begun\n", 8]);
   });
 }

@@ -47,6 +47,15 @@ export function pipedApp() {
   return path;
 }
 
+/** The demo without a terminal, frozen after some output on both streams. */
+export function frozenApp() {
+  const path = `${work}demo-frozen.wasm`;
+  const script = "echo begun >&2; seq 20000; echo ready; cat; exit 8";
+  const point = ["--until", "output:^ready$", "--tty=false", "-q"];
+  execFileSync(command, [demoImage(), ...point, "-o", path, "--", "-c", script]);
+  return path;
+}
+
 /** The page and the app in `directory`. @param {string} directory */
 export function bundle(directory) {
   execFileSync(command, ["bundle", app(), "-o", directory, "-q"]);

@@ -198,3 +198,27 @@ fn secrets_are_named_and_never_shown() {
         assert_eq!(line, None);
     }
 }
+
+/// The bytes of a snapshot, beside the property test of the native machine (`tests/tests/frozen.rs`). `FRISCY_SEED=n` replays it.
+#[test]
+fn a_file_frozen_anywhere_equals_an_undisturbed_run() {
+    let dir = directory();
+    let script = "seq 300 | sort -rn | head -n 3; echo one > /tmp/f; cat /tmp/f /nothing; \
+                  (ls / | wc -l) 2>&1; mandel 40 12; sleep 0.05; cat; exit 6";
+    packed(dir.path(), "entry", script);
+    let whole = open(dir.path(), &[], "input\n");
+    let stats = friscy_snap(dir.path(), &["run", "--stats", "app.wasm"], b"input\n");
+    let said = text(&stats.stderr);
+    let retired = said.lines().last().and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
+    let retired = retired.unwrap_or_else(|| panic!("no number of instructions in {said:?}"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let seed: u64 = std::env::var("FRISCY_SEED")
+        .map_or(now.subsec_nanos().into(), |seed| seed.parse().expect("a number"));
+    for round in 0..4u64 {
+        // The upper bits of a product with the golden ratio: points all over the run.
+        let random = seed.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let point = format!("instructions:{}", 1 + ((random * retired) >> 32) * 9 / 10);
+        packed(dir.path(), &point, script);
+        assert_eq!(open(dir.path(), &[], "input\n"), whole, "FRISCY_SEED={seed}: {point} of {retired}");
+    }
+}
