@@ -10,6 +10,9 @@ if [ ! -d posixtestsuite ]; then
 fi
 base tiny posix
 mkdir -p "$root/suite" "$root/dev/shm"
+# Cases signal themselves and their group, and process 1 and its group are a poor place for that.
+printf '#!/bin/sh\nsetsid "$@"\nexit $?\n' > "$root/suite/run"
+chmod 755 "$root/suite/run"
 cd posixtestsuite
 export root musl_gcc
 compile() {
@@ -18,7 +21,7 @@ compile() {
   name=$(echo "${1%.c}" | sed 's#^conformance/##; s#^interfaces/##' | tr / _)
   timeout 90 "$musl_gcc" -w -O1 -std=gnu99 -D_POSIX_C_SOURCE=200112L -D_XOPEN_SOURCE=600 -D_GNU_SOURCE -static -s \
     -Iinclude -I"$(dirname "$1")" "$1" -o "$root/suite/$name" -lpthread -lrt -lm 2>/dev/null \
-    && printf '%s\t/suite/%s\n' "$name" "$name"
+    && printf '%s\t/suite/run /suite/%s\n' "$name" "$name"
   true
 }
 export -f compile

@@ -224,6 +224,9 @@ pub trait Inode: Any {
         Err(Errno::EPERM)
     }
 
+    /// It was read in a way that no [`FileOps`] sees: mapped.
+    fn accessed(&self, _now: Timespec) {}
+
     /// The entry `name` of this directory.
     fn lookup(&self, _name: &[u8]) -> Result<InodeRef, Errno> {
         Err(Errno::ENOTDIR)

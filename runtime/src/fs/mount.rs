@@ -89,7 +89,7 @@ impl Vfs {
             None => MemFs::tmpfs(root_dev, &shared, root_attributes(0o755, Timespec::default())),
         };
         let fstype = if archive.is_some() { "overlay" } else { "tmpfs" };
-        let flags = MS_NOATIME as u32;
+        let flags = MS_RELATIME as u32;
         let mount = Mount::new(1, fstype, fstype.as_bytes(), root, flags, &notify);
         let root = Dentry::root(b"", Rc::clone(&mount.root), Rc::clone(&mount));
         let mqueue = mqueue::Directory::new();

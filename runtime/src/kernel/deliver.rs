@@ -30,7 +30,8 @@ const SP: usize = 2;
 
 /// The next signal to take, and whether it is the thread's own.
 fn next_signal(task: &Task) -> Option<(u32, bool)> {
-    let allowed = !task.sigmask.get() | UNBLOCKABLE;
+    // What sigtimedwait(2) waits for is its result, even when nothing blocks it.
+    let allowed = (!task.sigmask.get() | UNBLOCKABLE) & !task.park.borrow().awaits;
     let own = task.pending.borrow().set() & allowed;
     let shared = task.process.pending.borrow().set() & allowed;
     let set = if own != 0 { own } else { shared };

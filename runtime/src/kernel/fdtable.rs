@@ -11,6 +11,8 @@ use crate::fs::locks::{FileLocks, Owner, TableId};
 #[derive(Default)]
 pub struct FdTable {
     slots: RefCell<Vec<Option<Slot>>>,
+    /// Every slot below this one is in use.
+    lowest: Cell<usize>,
     /// RLIMIT_NOFILE.
     pub limit: Cell<u32>,
     /// Whose record locks these are.
@@ -36,7 +38,7 @@ impl FdTable {
     /// Put `file` in the lowest free slot from `from` on. EMFILE.
     pub fn install(&self, file: FileRef, cloexec: bool, from: i32) -> Result<i32, Errno> {
         let mut slots = self.slots.borrow_mut();
-        let from = from as usize;
+        let from = (from as usize).max(self.lowest.get());
         let fd = (from..).find(|&fd| slots.get(fd).is_none_or(Option::is_none)).unwrap_or(from);
         if fd >= self.limit.get() as usize {
             return Err(Errno::EMFILE);
@@ -45,6 +47,9 @@ impl FdTable {
             slots.resize(fd + 1, None);
         }
         slots[fd] = Some(Slot { file, cloexec });
+        if from == self.lowest.get() {
+            self.lowest.set(fd + 1);
+        }
         Ok(fd as i32)
     }
 
@@ -72,6 +77,7 @@ impl FdTable {
         let slot = usize::try_from(fd).ok().and_then(|fd| slots.get_mut(fd)?.take());
         drop(slots);
         let file = slot.map(|s| s.file).ok_or(Errno::EBADF)?;
+        self.lowest.set(self.lowest.get().min(fd as usize));
         self.unlock(&file);
         Ok(file)
     }
@@ -100,6 +106,7 @@ impl FdTable {
     pub fn duplicate(&self) -> FdTable {
         FdTable {
             slots: RefCell::new(self.slots.borrow().clone()),
+            lowest: self.lowest.clone(),
             limit: self.limit.clone(),
             id: TableId::new(),
             locked: RefCell::default(),
@@ -112,6 +119,7 @@ impl FdTable {
         let closing = slots.iter_mut().filter(|s| s.as_ref().is_some_and(|s| s.cloexec));
         let closing: Vec<FileRef> = closing.filter_map(Option::take).map(|s| s.file).collect();
         drop(slots);
+        self.lowest.set(0);
         for file in &closing {
             self.unlock(file);
         }

@@ -19,7 +19,7 @@ pub fn initial() -> [Rlimit; RLIM_NLIMITS] {
     set(RLIMIT_NPROC, MAX_TASKS as u64, MAX_TASKS as u64);
     set(RLIMIT_NOFILE, 1024, 1 << 20);
     set(RLIMIT_MEMLOCK, 8 << 20, 8 << 20);
-    set(RLIMIT_SIGPENDING, 4096, 4096);
+    set(RLIMIT_SIGPENDING, 31_250, 31_250);
     set(RLIMIT_MSGQUEUE, 819_200, 819_200);
     set(RLIMIT_NICE, 0, 0);
     set(RLIMIT_RTPRIO, 0, 0);

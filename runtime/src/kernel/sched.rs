@@ -150,7 +150,6 @@ impl Kernel {
         let timer = {
             let mut park = task.park.borrow_mut();
             park.waiter = None;
-            park.awaits = 0;
             park.timer.take()
         };
         if let Some(id) = timer {

@@ -89,8 +89,9 @@ impl Mm {
         Ok(())
     }
 
-    /// msync(2): shared pages go home. ENOMEM where nothing is mapped; EIO, ENOSPC of the object.
-    pub fn sync(&self, addr: u64, len: u64) -> Result<(), Errno> {
+    /// msync(2): shared pages go home. ENOMEM where nothing is mapped; EBUSY when something that is locked is to be
+    /// invalidated; EIO, ENOSPC of the object.
+    pub fn sync(&self, addr: u64, len: u64, invalidate: bool) -> Result<(), Errno> {
         let range = page_range(addr, len)?;
         let parts: Vec<Area> = self
             .areas
@@ -98,6 +99,9 @@ impl Mm {
             .overlapping(range.clone())
             .map(|area| clip(area, range.start, range.end))
             .collect();
+        if invalidate && parts.iter().any(|part| part.flags.contains(AreaFlags::LOCKED)) {
+            return Err(Errno::EBUSY);
+        }
         for part in parts.iter().filter(|part| part.shared()) {
             if let Backing::File(mapped) = &part.backing {
                 let pages = part.offset / PAGE..(part.offset + part.len()) / PAGE;

@@ -113,6 +113,7 @@ fn file(cx: &Ctx<'_>, fd: i32, len: u64, prot: u32, flags: AreaFlags, offset: u6
         // /dev/zero is anonymous memory by another name.
         return if is_zero_device(&file) { Ok(anonymous(cx, len, prot, flags)) } else { Err(Errno::ENODEV) };
     };
+    file.dentry.inode.accessed(cx.now());
     let backing =
         Backing::File(Rc::new(Mapped { pages, dentry: Some(Rc::clone(&file.dentry)), name: Vec::new() }));
     Ok(Mapping { len, prot, may, flags, backing, offset })
@@ -212,7 +213,7 @@ pub(super) fn msync(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     {
         return Err(Errno::EINVAL.into());
     }
-    cx.mm().sync(args.u64(0), args.u64(1))?;
+    cx.mm().sync(args.u64(0), args.u64(1), flags & MS_INVALIDATE != 0)?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use crate::abi::Errno;
 use crate::abi::fcntl::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_ZERO_RANGE, O_NOATIME,
 };
-use crate::fs::{FileOps, Io, OpenFile, Timespec, mode, permission};
+use crate::fs::{FileOps, Inode, Io, OpenFile, Timespec, mode, permission};
 use crate::kernel::Ctx;
 
 /// Bytes moved at a time between contents and guest memory.

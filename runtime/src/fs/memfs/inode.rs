@@ -127,15 +127,6 @@ impl MemInode {
         self.meta.borrow_mut().ctime = now;
     }
 
-    /// It was read (relatime, see mount(8)).
-    pub(super) fn accessed(&self, now: Timespec) {
-        let mut meta = self.meta.borrow_mut();
-        let old = meta.atime <= meta.mtime || meta.atime <= meta.ctime || now.sec - meta.atime.sec >= 86400;
-        if old && !self.fs.noatime {
-            meta.atime = now;
-        }
-    }
-
     pub(super) fn file(&self) -> Result<&FileData, Errno> {
         match &self.body {
             Body::File(data) => Ok(data),
@@ -263,6 +254,15 @@ impl Inode for MemInode {
         meta.mtime = attr.mtime.unwrap_or(meta.mtime);
         meta.ctime = attr.now;
         Ok(())
+    }
+
+    /// Relatime, see mount(8). What comes from the image and has not changed keeps its time, as in overlayfs.
+    fn accessed(&self, now: Timespec) {
+        let mut meta = self.meta.borrow_mut();
+        let old = meta.atime <= meta.mtime || meta.atime <= meta.ctime || now.sec - meta.atime.sec >= 86400;
+        if old && self.base_ino.is_none() {
+            meta.atime = now;
+        }
     }
 
     fn lookup(&self, name: &[u8]) -> Result<InodeRef, Errno> {

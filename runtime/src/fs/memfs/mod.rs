@@ -95,27 +95,25 @@ pub struct MemFs {
     pinned: RefCell<BTreeMap<u32, Rc<MemInode>>>,
     /// Inodes made here that exist.
     made: Cell<u64>,
-    /// Reads leave access times alone (the root: reading must not pin inodes).
-    noatime: bool,
 }
 
 impl MemFs {
     /// An empty file system (tmpfs); returns its root directory.
     pub fn tmpfs(dev: u64, shared: &Shared, root: NewInode) -> InodeRef {
-        let fs = MemFs::with(dev, None, shared, false);
+        let fs = MemFs::with(dev, None, shared);
         let meta = Meta::new(NewInode { mode: root.mode & 0o7777 | mode::S_IFDIR, ..root }, 2, 0);
         MemInode::create(&fs, ROOT_INO, None, meta, Body::Dir(DirData::new(None)))
     }
 
     /// The image's file system; returns its root directory. EIO when the base has no root.
     pub fn over(dev: u64, shared: &Shared, base: Rc<Base>) -> Result<InodeRef, Errno> {
-        let fs = MemFs::with(dev, Some(base), shared, true);
+        let fs = MemFs::with(dev, Some(base), shared);
         let root = fs.base_inode(0)?;
         root.pin();
         Ok(root)
     }
 
-    fn with(dev: u64, base: Option<Rc<Base>>, shared: &Shared, noatime: bool) -> Rc<MemFs> {
+    fn with(dev: u64, base: Option<Rc<Base>>, shared: &Shared) -> Rc<MemFs> {
         let used = base.as_ref().map_or(0, |base| u64::from(base.inode_count()));
         Rc::new(MemFs {
             dev,
@@ -125,7 +123,6 @@ impl MemFs {
             known: RefCell::default(),
             pinned: RefCell::default(),
             made: Cell::new(0),
-            noatime,
         })
     }
 
