@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 #[allow(dead_code, unreachable_pub, reason = "shared with tests, which use more of it")]
 mod demo;
 
-#[path = "../bundle/vendor.rs"]
+#[path = "../bundle/prepare.rs"]
 #[allow(unreachable_pub, reason = "written as a module of its own")]
-mod vendor;
+mod prepare;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "engine";
@@ -175,34 +175,26 @@ fn layer(tree: &demo::Tree) -> Vec<u8> {
     layer.into_inner().expect("memory takes all")
 }
 
-/// `OUT_DIR/web.rs`: a slice of (path, contents) of all files in `bundle/web`, and of what they need from npm.
+/// `OUT_DIR/web.rs`: a slice of (name, contents) of the page's files.
 fn web(root: &Path, out: &Path) {
     let bundle = root.join("bundle");
-    for part in ["web", "package.json", "package-lock.json", "vendor.rs"] {
+    for part in prepare::SOURCES {
         println!("cargo::rerun-if-changed={}", bundle.join(part).display());
     }
     let mut list = String::from("&[\n");
-    match vendor::files(&bundle, &out.join("npm")) {
-        Ok(vendored) => {
-            let mut files: Vec<(String, PathBuf)> = vendored;
-            collect(&bundle.join("web"), "", &mut files);
-            files.sort();
+    match prepare::files(&bundle, &out.join("npm")) {
+        Ok((files, node_host)) => {
+            std::fs::copy(node_host, out.join("friscy-node.mjs")).expect("OUT_DIR can be written");
             for (name, path) in files {
                 let _ = writeln!(list, "    ({name:?}, include_bytes!({path:?})),");
             }
         }
         // Everything but the page works without; `serve` and `bundle` say so.
-        Err(error) => println!("cargo::warning=built without the browser page: {error}"),
+        Err(error) => {
+            println!("cargo::warning=built without the browser page: {error}");
+            std::fs::write(out.join("friscy-node.mjs"), "").expect("OUT_DIR can be written");
+        }
     }
     list.push(']');
     std::fs::write(out.join("web.rs"), list).expect("OUT_DIR can be written");
-}
-
-fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().into_string().expect("the page's files have ASCII names");
-        let (path, name) = (entry.path(), format!("{prefix}{name}"));
-        if path.is_dir() { collect(&path, &format!("{name}/"), files) } else { files.push((name, path)) }
-    }
 }

@@ -4,7 +4,7 @@
 // and error are the guest's; its exit code is this process's. A terminal is put
 // into raw mode, so that the guest's own terminal does the editing.
 
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 
 import { AppError, explain, Machine, manifest } from "../web/host.js";
 
@@ -15,6 +15,24 @@ const SIGNALS = /** @type {const} */ ({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTER
 /** A line in the timeline, by the page's names: docs/FORMATS.md, "Marks of the page". @param {string} stage */
 const mark = (stage) => performance.mark(`friscy:${stage}`);
 
+/** The chunk store beside the app (layout `split`). @param {string} path @param {number} expected its length */
+async function beside(path, expected) {
+  const name = path.replace(/\.[^./]*$/, "") + ".chunks";
+  const file = await open(name).catch((error) => {
+    const what = `The contents of its files belong beside it, in ${name} (${error.code}); keep the two together.`;
+    throw new AppError("fetch", what, error);
+  });
+  const { size } = await file.stat();
+  if (size !== expected) {
+    throw new AppError("damaged", `${name} has ${size} bytes where there should be ${expected}: copy both files again.`);
+  }
+  return async (/** @type {number} */ offset, /** @type {number} */ len) => {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(len), 0, len, offset);
+    if (bytesRead < len) throw new AppError("damaged", `${name} ends too early: copy both files again.`);
+    return buffer;
+  };
+}
+
 /** @param {string} path */
 async function run(path) {
   const { stdin, stdout, stderr } = process;
@@ -24,7 +42,7 @@ async function run(path) {
   if (bytes.readUInt32LE(0) !== 0x6d736100) throw new AppError("not-an-app", "This is not a WebAssembly file.");
   const module = await WebAssembly.compile(bytes);
   mark("compile");
-  const { tty } = manifest(module).entry;
+  const { entry: { tty }, chunks } = manifest(module);
   const machine = await Machine.open(module, {
     write: (fd, bytes) =>
       new Promise((resolve, reject) => {
@@ -36,6 +54,7 @@ async function run(path) {
     log: (level, text) => {
       if (level !== WARNING || process.env.FRISCY_VERBOSE) stderr.write(`${text}\n`);
     },
+    chunk: chunks.layout === "split" ? await beside(path, chunks.stored_bytes) : undefined,
   });
   // Who reads our output may go away: the guest's write fails, as it should.
   stdout.on("error", () => {});

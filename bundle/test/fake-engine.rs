@@ -37,6 +37,7 @@ struct Submission {
     token: u64,
     addr: u64,
     len: u64,
+    offset: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -77,7 +78,7 @@ struct State {
 static mut STATE: State = State {
     header: Header {
         magic: u32::from_le_bytes(*b"FRSC"),
-        version: 1,
+        version: 2,
         sq_head: 0,
         sq_tail: 0,
         cq_head: 0,
@@ -91,7 +92,7 @@ static mut STATE: State = State {
         rows: 0,
         cols: 0,
     },
-    sq: [Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0 }; ENTRIES],
+    sq: [Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0, offset: 0 }; ENTRIES],
     cq: [Completion { token: 0, result: 0 }; ENTRIES],
     output: String::new(),
     writing: String::new(),
@@ -114,7 +115,7 @@ fn now_ns() -> u64 {
 impl State {
     fn submit(&mut self, op: u32, arg: u32, token: u64, addr: usize, len: usize) {
         let at = self.header.sq_tail as usize % ENTRIES;
-        self.sq[at] = Submission { op, arg, token, addr: addr as u64, len: len as u64 };
+        self.sq[at] = Submission { op, arg, token, addr: addr as u64, len: len as u64, offset: 0 };
         self.header.sq_tail += 1;
     }
 

@@ -15,10 +15,10 @@ function leb(value) {
 }
 
 /** @param {string} name @param {Uint8Array} bytes a custom section */
-function section(name, bytes) {
+export function section(name, bytes) {
   const label = new TextEncoder().encode(name);
-  const body = [...leb(label.length), ...label, ...bytes];
-  return Uint8Array.from([0, ...leb(body.length), ...body]);
+  const body = Buffer.concat([Uint8Array.from([...leb(label.length), ...label]), bytes]);
+  return Buffer.concat([Uint8Array.from([0, ...leb(body.length)]), body]);
 }
 
 /** @type {Uint8Array | undefined} */
@@ -37,10 +37,11 @@ export function app(changes = {}) {
     engine = readFileSync(out);
   }
   const manifest = {
-    format: 1,
+    format: 2,
     engine: "0.0.0",
     image: { tags: ["fake:latest"] },
     entry: { argv: ["/bin/fake"], hostname: "fake", tty: true },
+    chunks: { layout: "single", stored_bytes: 0 },
     ...changes,
   };
   const json = new TextEncoder().encode(JSON.stringify(manifest));

@@ -7,7 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
 import { launch, shows, text } from "./browser.mjs";
-import { app, work } from "./fake.mjs";
+import { app, section, work } from "./fake.mjs";
 import { layOut, serve } from "./site.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -29,8 +29,6 @@ before(async () => {
   layOut(`${root}html`, Buffer.from("<html>a server's idea of an error</html>"));
   layOut(`${root}gone`, bytes);
   rmSync(`${root}gone/app.wasm`);
-  layOut(`${root}nameless`, bytes);
-  rmSync(`${root}nameless/friscy.json`);
   mkdirSync(`${root}frame`);
   writeFileSync(`${root}frame/index.html`, '<!doctype html><iframe src="../tty/" width="700" height="400"></iframe>');
   site = await serve(root);
@@ -160,7 +158,6 @@ for (const [path, title, message] of /** @type {[string, string, RegExp][]} */ (
   ["other/", "This is not an app", /not one that friscy-snap made/],
   ["html/", "The file is damaged", /not valid WebAssembly/],
   ["gone/", "The download failed", /404 for app\.wasm/],
-  ["nameless/", "The download failed", /404 for friscy\.json/],
 ])) {
   test(`failure in words: ${path} ${title}`, () =>
     visit(path, async (page) => {
@@ -183,7 +180,7 @@ test("a crash is told, with the engine's last words", () =>
 test("a browser without WebAssembly is told what it lacks", async () => {
   const page = await browser.newPage();
   try {
-    await page.route("**/worker.js", async (route) => {
+    await page.route("**/worker.*.js", async (route) => {
       const response = await route.fetch();
       await route.fulfill({ response, body: `delete globalThis.WebAssembly;${await response.text()}` });
     });
@@ -205,12 +202,14 @@ test("a server that does not know the type of Wasm will do", async () => {
 });
 
 test("a slow download shows how far it is", async () => {
-  const slow = await serve(root, { bytesPerMs: app().length / 1500 });
+  const bytes = Buffer.concat([app(), section("padding", new Uint8Array(5 << 20))]);
+  layOut(`${root}long`, bytes);
+  const slow = await serve(root, { bytesPerMs: bytes.length / 1500 });
   try {
-    await visit(`${slow.url}tty/`, async (page) => {
+    await visit(`${slow.url}long/`, async (page) => {
       await page.waitForFunction(() => Number(document.querySelector("#bar")?.getAttribute("aria-valuenow")) > 30);
       await page.screenshot({ path: `${work}loading.png` });
-      assert.match((await page.locator("#amount").textContent()) ?? "", /^\d[\d.]* of \d[\d.]* kB$/);
+      assert.match((await page.locator("#amount").textContent()) ?? "", /^\d[\d.]* of \d[\d.]* MB$/);
       await shows(page, "fake engine");
       assert.ok(!(await page.locator("#loading").isVisible()));
     });

@@ -2,28 +2,31 @@
 // Lays out a page as `friscy-snap bundle` does, and serves directories with a
 // plain static server: right types, no special headers.
 
-import { copyFileSync, cpSync, createReadStream, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, createReadStream, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { dirname, extname, join, normalize } from "node:path";
+import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const bundle = fileURLToPath(new URL("../", import.meta.url));
+const page = fileURLToPath(new URL("../../target/bundle-test-page/", import.meta.url));
+let built = false;
 
 /**
  * The page's files and an app in `directory`.
  * @param {string} directory
  * @param {Uint8Array} app
+ * @param {Partial<import("../web/boot.js").Config>} [config] more that the page is told
  */
-export function layOut(directory, app) {
+export function layOut(directory, app, config = {}) {
+  if (!built) execFileSync(process.execPath, [`${bundle}build.mjs`, page]);
+  built = true;
   rmSync(directory, { recursive: true, force: true });
-  cpSync(`${bundle}web`, directory, { recursive: true });
-  const { vendor } = JSON.parse(readFileSync(`${bundle}package.json`, "utf8"));
-  for (const [name, from] of Object.entries(vendor)) {
-    mkdirSync(dirname(join(directory, name)), { recursive: true });
-    copyFileSync(`${bundle}node_modules/${from}`, join(directory, name));
-  }
+  cpSync(page, directory, { recursive: true });
   writeFileSync(join(directory, "app.wasm"), app);
-  writeFileSync(join(directory, "friscy.json"), JSON.stringify({ app: "app.wasm", bytes: app.length, title: "app" }));
+  const index = join(directory, "index.html");
+  const told = JSON.stringify({ app: "app.wasm", bytes: app.length, title: "app", ...config });
+  writeFileSync(index, readFileSync(index, "utf8").replace('{"app":"app.wasm"}', told));
 }
 
 /** @type {Record<string, string>} */
@@ -40,15 +43,37 @@ const TYPES = {
 /**
  * Serves `root` at a free port.
  * @param {string} root
- * @param {{ types?: Record<string, string>, bytesPerMs?: number }} [options]
- *   other types (a server that does not know wasm); a slow line
+ * @typedef {{ path: string, range?: string }} Request
+ * @param {{ types?: Record<string, string>, bytesPerMs?: number, ranges?: boolean, gone?: RegExp,
+ *   refuse?: (request: Request, count: number) => boolean }} [options]
+ *   other types (a server that does not know wasm); a slow line; Range; paths that are not there; requests (the
+ *   count-th of those that might be) that get no answer
  */
 export async function serve(root, options = {}) {
+  /** @type {Request[]} */
+  const requests = [];
+  let refused = 0;
   const server = createServer((request, response) => {
+    const asked = { path: request.url ?? "/", range: request.headers.range };
+    requests.push(asked);
+    if (options.refuse?.(asked, refused)) {
+      refused += 1;
+      request.socket.destroy();
+      return;
+    }
     const path = join(root, normalize(decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname)));
     const file = path.endsWith("/") ? `${path}index.html` : path;
     try {
+      if (options.gone?.test(file)) throw new Error("gone");
       const size = statSync(file).size;
+      const [, first, last] = (options.ranges && asked.range?.match(/^bytes=(\d+)-(\d+)$/)) || [];
+      if (last !== undefined) {
+        const [start, end] = [Number(first), Math.min(Number(last), size - 1)];
+        const headers = { "content-range": `bytes ${start}-${end}/${size}`, "content-length": end - start + 1 };
+        response.writeHead(206, headers);
+        createReadStream(file, { start, end }).pipe(response);
+        return;
+      }
       const type = { ...TYPES, ...options.types }[extname(file)] ?? "application/octet-stream";
       response.writeHead(200, { "content-type": type, "content-length": size });
     } catch {
@@ -61,6 +86,7 @@ export async function serve(root, options = {}) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   return {
+    requests,
     url: `http://127.0.0.1:${port}/`,
     close() {
       server.closeAllConnections();

@@ -40,6 +40,11 @@ export function app() {
   return packed;
 }
 
+/** Packs the demo to `path`. @param {string} path @param {string[]} options */
+export function pack(path, options) {
+  execFileSync(command, [demoImage(), ...options, "--hostname=friscy", "-q", "-o", path]);
+}
+
 /** The demo without a terminal. */
 export function pipedApp() {
   const path = `${work}demo-piped.wasm`;

@@ -3,11 +3,14 @@
 // in Node. Knows no terminal and no page; those are worker.js and
 // ../node/friscy-node.mjs. The contract is formats/src/ring.rs.
 
+import { AppError } from "./error.js";
 import { Errno, EVENT_SIGNAL, EVENT_WINSIZE, Op, Ring, Status } from "./ring.js";
 import { Exit, imports, monotonicMs } from "./wasi.js";
 
 /** The manifest's format that this host reads. */
-const FORMAT = 1;
+const FORMAT = 2;
+/** A Log line that a user has to know. */
+export const LOG_FAILURE = 2;
 /** Instructions in a slice: the first, and the bounds of what it adapts to. */
 const BUDGET = 1_000_000;
 const BUDGET_MIN = 100_000;
@@ -17,18 +20,9 @@ const SLICE_MS = 8;
 /** setTimeout's longest. */
 const TIMEOUT_MAX_MS = 0x7fffffff;
 
-/**
- * Why an app does not run, in words for its user.
- * @typedef {"unsupported" | "damaged" | "not-an-app" | "version" | "memory" | "fetch" | "crash"} Kind
- */
-export class AppError extends Error {
-  /** @param {Kind} kind @param {string} message @param {unknown} [cause] */
-  constructor(kind, message, cause) {
-    super(message, { cause });
-    this.name = "AppError";
-    this.kind = kind;
-  }
-}
+export { AppError };
+
+/** @typedef {import("./error.js").Kind} Kind */
 
 /** Stages of opening that end here; the others (download, compile, first-output) are the page's. @typedef {"instantiate" | "thaw" | "first-instruction"} Stage */
 
@@ -38,7 +32,8 @@ export class AppError extends Error {
  * @property {(fd: 1 | 2, bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>} write
  *   output; a promise holds the guest's write back until it resolves
  * @property {(level: number, text: string) => void} [log] a line for the user
- * @property {(chunk: number, len: number) => Promise<Uint8Array>} [chunk] a chunk that is not in the file
+ * @property {(offset: number, len: number, again: boolean) => Promise<Uint8Array>} [chunk] bytes of the chunk
+ *   store beside the file; `again`: what came before was damaged
  * @property {(stage: Stage) => void} [reached] the end of a stage of opening, once each, for who measures
  */
 
@@ -48,6 +43,7 @@ export class AppError extends Error {
  * @property {string} engine version of the friscy-snap that packed it
  * @property {{ tags: string[] }} image
  * @property {{ argv: string[], hostname: string, tty: boolean }} entry
+ * @property {{ layout: "single" | "split", stored_bytes: number }} chunks
  */
 
 /** The manifest. @param {WebAssembly.Module} module @returns {Manifest} */
@@ -71,7 +67,7 @@ export function manifest(module) {
     const by = `The file has format ${manifest.format} (friscy-snap ${manifest.engine}); this page reads ${FORMAT}.`;
     throw new AppError("version", `${by} Make both with the same friscy-snap.`);
   }
-  if (!manifest.entry || !manifest.image) {
+  if (!manifest.entry || !manifest.image || !manifest.chunks) {
     throw new AppError("damaged", "The description inside the file is incomplete.");
   }
   return manifest;
@@ -267,6 +263,7 @@ export class Machine {
           this.#serveReads();
           break;
         case Op.ChunkFetch:
+        case Op.ChunkRefetch:
           this.#fetchChunk(entry);
           break;
         case Op.Log: {
@@ -295,18 +292,21 @@ export class Machine {
   }
 
   /** @param {import("./ring.js").Submission} entry */
-  #fetchChunk({ arg, token, addr, len }) {
+  #fetchChunk({ op, token, addr, len, offset }) {
     if (!this.#host.chunk) {
       this.#complete(token, -Errno.EIO);
       return;
     }
-    this.#host.chunk(arg, len).then(
+    this.#host.chunk(offset, len, op === Op.ChunkRefetch).then(
       (bytes) => {
         const fits = bytes.length <= len;
         if (fits) new Uint8Array(this.#memory.buffer, addr, len).set(bytes);
         this.#complete(token, fits ? bytes.length : -Errno.EIO);
       },
-      () => this.#complete(token, -Errno.EIO),
+      (error) => {
+        this.#host.log?.(LOG_FAILURE, explain(error).message);
+        this.#complete(token, -Errno.EIO);
+      },
     );
   }
 

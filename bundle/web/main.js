@@ -1,13 +1,18 @@
 // @ts-check
-// The page: a terminal in front of the machine that runs in worker.js.
-// What it opens is named in friscy.json, beside this file.
+// The page: a terminal in front of the machine that runs in worker.js, and
+// that boot.js has started already.
+
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal } from "@xterm/xterm";
 
 import { LineInput } from "./lines.js";
 import { follow } from "./theme.js";
 
 /** @typedef {import("./worker.js").FromWorker} FromWorker */
 /** @typedef {import("./worker.js").ToWorker} ToWorker */
-/** @typedef {{ app: string, bytes?: number, title?: string, tty?: boolean }} Config */
+
+/** @type {typeof import("./boot.js").boot} */
+const { config, first, mark, size, start } = /** @type {any} */ (globalThis).friscy.boot;
 
 /** What to do about a failure, by its kind. @type {Record<import("./host.js").Kind, [string, string]>} */
 const HELP = {
@@ -29,27 +34,28 @@ const HELP = {
   crash: ["The machine broke down", "Start it again; if it happens again, it is a bug of friscy, please report it."],
 };
 
+/** Of log lines: contents of files are lost. */
+const LOG_FAILURE = 2;
 const body = document.body;
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const element = (id) => /** @type {T} */ (document.getElementById(id));
 const encoder = new TextEncoder();
 
-/** @type {Worker | undefined} */
-let worker;
+/** @type {ReturnType<typeof start> | undefined} */
+let running;
 /** The compiled app, for a restart without a download. @type {WebAssembly.Module | undefined} */
 let compiled;
-/** @type {Config | undefined} */
-let config;
-/** @type {import("@xterm/xterm").Terminal | undefined} */
-let terminal;
 /** @type {LineInput | undefined} */
 let lines;
 /** The touch key Ctrl is held. */
 let control = false;
-let heard = false;
+/** What goes wrong for now. @type {string | undefined} */
+let trouble;
+/** The terminal has drawn something. */
+let drawn = false;
 
 /** @param {ToWorker} message */
-const tell = (message) => worker?.postMessage(message);
+const tell = (message) => running?.worker.postMessage(message);
 
 /** @param {"loading" | "running" | "exited" | "failed"} state @param {string} status @param {boolean} [bad] */
 function show(state, status, bad = false) {
@@ -62,8 +68,7 @@ function show(state, status, bad = false) {
 /** @param {import("./host.js").Kind} kind @param {string} message */
 function fail(kind, message) {
   const [title, help] = HELP[kind] ?? HELP.crash;
-  worker?.terminate();
-  worker = undefined;
+  stop();
   element("failure-title").textContent = title;
   element("failure-text").textContent = message;
   // Commands stand between backquotes.
@@ -107,7 +112,7 @@ function title(text) {
 /** Name of the app: its tag, else its program. @param {import("./host.js").Manifest} manifest */
 function name({ image, entry }) {
   const [tag] = image.tags ?? [];
-  return tag?.replace(/:latest$/, "") ?? entry.argv?.join(" ") ?? config?.title ?? "friscy";
+  return tag?.replace(/:latest$/, "") ?? entry.argv?.join(" ") ?? config.title ?? "friscy";
 }
 
 /** @param {FromWorker} message */
@@ -119,36 +124,36 @@ function hear(message) {
       compiled = message.module;
       title(name(message.manifest));
       lines = !message.manifest.entry.tty ? lineInput() : undefined;
-      if (terminal) terminal.options.convertEol = lines !== undefined;
-      return show("running", "running");
+      terminal.options.convertEol = lines !== undefined;
+      return show("running", trouble ?? "running", trouble !== undefined);
     case "stages":
-      for (const [stage, time] of message.times) mark(stage, time - performance.timeOrigin);
+      return;
+    case "trouble":
+      trouble = message.text;
+      if (body.dataset.state === "running") show("running", trouble ?? "running", trouble !== undefined);
       return;
     case "output": {
-      if (!heard) mark("first-output");
-      heard = true;
       const { length } = message.bytes;
-      terminal?.write(message.bytes, () => tell({ type: "ack", bytes: length }));
+      terminal.write(message.bytes, () => {
+        if (!drawn) requestAnimationFrame(() => mark("drawn"));
+        drawn = true;
+        tell({ type: "ack", bytes: length });
+      });
       return;
     }
     case "log":
+      if (message.level === LOG_FAILURE) terminal.write(`\r\n\x1b[31m${message.text}\x1b[0m\r\n`);
       return console.info(message.text);
     case "exit":
-      worker?.terminate();
-      worker = undefined;
+      stop();
       return show("exited", `exited with code ${message.code}`, message.code !== 0);
     case "error":
       return fail(message.kind, message.message);
   }
 }
 
-/** A line in the page's timeline, for whoever measures: docs/FORMATS.md, "Marks of the page". @param {string} stage @param {number} [startTime] */
-function mark(stage, startTime) {
-  performance.mark(`friscy:${stage}`, { startTime });
-}
-
 function lineInput() {
-  return new LineInput((text) => terminal?.write(text), {
+  return new LineInput((text) => terminal.write(text), {
     input: (text) => tell({ type: "input", bytes: encoder.encode(text) }),
     end: () => tell({ type: "end" }),
     signal: (number) => tell({ type: "signal", number }),
@@ -171,45 +176,26 @@ function press(down) {
   document.querySelector("[data-modifier]")?.setAttribute("aria-pressed", String(down));
 }
 
+/** The terminal is as large as the machine believes. */
 function tellSize() {
-  if (terminal) tell({ type: "resize", rows: terminal.rows, cols: terminal.cols });
+  const { rows, cols } = terminal;
+  if (rows === size.rows && cols === size.cols) return;
+  Object.assign(size, { rows, cols });
+  tell({ type: "resize", rows, cols });
 }
 
-/** Starts a machine: from the compiled app when there is one. */
-async function start() {
-  worker?.terminate();
+function stop() {
+  running?.worker.terminate();
+  running = undefined;
+}
+
+/** Turns to a machine: what it says is heard here. @param {ReturnType<typeof start>} machine */
+function turnTo(machine) {
+  stop();
+  running = machine;
   show("loading", "loading");
-  try {
-    const fresh = new Worker(new URL("worker.js", import.meta.url), { type: "module", name: "machine" });
-    worker = fresh;
-    fresh.onmessage = ({ data }) => worker === fresh && hear(data);
-    fresh.onerror = (event) => {
-      event.preventDefault();
-      if (worker === fresh) fail("unsupported", event.message || "The page's worker did not start.");
-    };
-    if (compiled) {
-      tell({ type: "open", module: compiled });
-    } else {
-      config ??= await configuration();
-      if (config.title) title(config.title);
-      tell({ type: "open", app: new URL(config.app, document.baseURI).href, size: config.bytes });
-    }
-    tellSize();
-    terminal?.focus();
-  } catch (error) {
-    fail("fetch", error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** @returns {Promise<Config>} */
-async function configuration() {
-  const response = await fetch("friscy.json");
-  if (!response.ok) throw new Error(`The server answered ${response.status} for friscy.json, which names the app.`);
-  try {
-    return await response.json();
-  } catch {
-    throw new Error("friscy.json, which names the app, is not JSON.");
-  }
+  machine.follow((message) => running === machine && hear(message));
+  terminal.focus();
 }
 
 /** @param {KeyboardEvent} event @returns {boolean} whether the terminal should have the key */
@@ -226,7 +212,7 @@ function shortcut(event) {
 
 /** The selection to the clipboard; an iframe without that permission gets the old way. */
 function copy() {
-  const text = terminal?.getSelection();
+  const text = terminal.getSelection();
   if (!text) return;
   const old = () => document.execCommand("copy");
   if (navigator.clipboard) navigator.clipboard.writeText(text).catch(old);
@@ -235,21 +221,17 @@ function copy() {
 
 async function paste() {
   try {
-    terminal?.paste(await navigator.clipboard.readText());
+    terminal.paste(await navigator.clipboard.readText());
   } catch {
     element("status").textContent = "the browser does not let this page read the clipboard";
   }
 }
 
-async function openTerminal() {
-  const [{ Terminal }, { FitAddon }] = await Promise.all([
-    import("./vendor/xterm.mjs"),
-    import("./vendor/addon-fit.mjs"),
-  ]);
+function openTerminal() {
   const opened = new Terminal({
     cursorBlink: true,
-    fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
-    fontSize: matchMedia("(pointer: coarse)").matches ? 12 : 14,
+    fontFamily: size.font,
+    fontSize: size.fontSize,
     scrollback: 5000,
     allowTransparency: false,
     macOptionIsMeta: true,
@@ -261,19 +243,16 @@ async function openTerminal() {
   opened.onData(type);
   opened.onBinary((text) => tell({ type: "input", bytes: Uint8Array.from(text, (c) => c.charCodeAt(0)) }));
   opened.onTitleChange((text) => text && title(text));
-  opened.onResize(tellSize);
   follow((theme) => (opened.options.theme = theme));
   fit.fit();
   new ResizeObserver(() => fit.fit()).observe(element("screen"));
-  terminal = opened;
-  tellSize();
-  opened.focus();
+  return opened;
 }
 
 function wireButtons() {
   element("restart").onclick = () => {
-    terminal?.reset();
-    void start();
+    terminal.reset();
+    turnTo(start(compiled));
   };
   element("retry").onclick = () => location.reload();
   element("keys").onclick = (event) => {
@@ -281,18 +260,16 @@ function wireButtons() {
     if (key) type(key);
     if (modifier) press(!control);
     if (action) void paste();
-    terminal?.focus();
+    terminal.focus();
   };
 }
 
+const terminal = openTerminal();
+terminal.onResize(tellSize);
+if (config.title) title(config.title);
 wireButtons();
-const starting = start();
-try {
-  await openTerminal();
-} catch (error) {
-  fail("fetch", `The terminal of the page could not be loaded: ${String(error)}`);
-}
-await starting;
+turnTo(first);
+tellSize();
 
 // What tests and the curious may touch.
-/** @type {any} */ (globalThis).friscy = { terminal };
+/** @type {any} */ (globalThis).friscy.terminal = terminal;

@@ -4,14 +4,14 @@
 
 /** `"FRSC"`, little-endian. */
 const MAGIC = 0x43535246;
-const VERSION = 1;
+const VERSION = 2;
 const ENTRIES = 64;
 
 /** What `friscy_resume` returns. */
 export const Status = Object.freeze({ Runnable: 0, Idle: 1, Exited: 2, Frozen: 3 });
 
 /** What a submission asks for. */
-export const Op = Object.freeze({ ConsoleWrite: 1, ConsoleRead: 2, ChunkFetch: 3, Log: 4 });
+export const Op = Object.freeze({ ConsoleWrite: 1, ConsoleRead: 2, ChunkFetch: 3, Log: 4, ChunkRefetch: 5 });
 
 /** Tokens of events. */
 export const EVENT_WINSIZE = 1n << 63n;
@@ -37,7 +37,7 @@ const AT = Object.freeze({
   rows: 56,
   cols: 60,
 });
-const SUBMISSION_BYTES = 32;
+const SUBMISSION_BYTES = 40;
 const COMPLETION_BYTES = 16;
 
 /**
@@ -47,6 +47,7 @@ const COMPLETION_BYTES = 16;
  * @property {bigint} token
  * @property {number} addr linear-memory address of the buffer
  * @property {number} len its bytes
+ * @property {number} offset of a chunk: where it begins in the chunk store
  */
 
 export class Ring {
@@ -127,6 +128,7 @@ export class Ring {
       token: view.getBigUint64(at + 8, true),
       addr: Number(view.getBigUint64(at + 16, true)),
       len: Number(view.getBigUint64(at + 24, true)),
+      offset: Number(view.getBigUint64(at + 32, true)),
     };
     this.#set(AT.sqHead, (head + 1) >>> 0);
     return entry;

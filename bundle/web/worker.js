@@ -2,20 +2,26 @@
 // The machine's thread: downloads and compiles the app, runs it with host.js,
 // and speaks to the page in messages (typed below). One worker is one machine.
 
+import { Chunks } from "./chunks.js";
 import { AppError, explain, Machine, manifest } from "./host.js";
 
 /**
- * @typedef {{ type: "open", app: string, size?: number } | { type: "open", module: WebAssembly.Module }
+ * @typedef {{ rows: number, cols: number, chunks?: import("./chunks.js").Place }} Place the terminal and the contents of files
+ * @typedef {{ type: "open" } & Place & ({ app: string, size?: number } | { module: WebAssembly.Module })} Open
+ * @typedef {Open
  *   | { type: "resize", rows: number, cols: number } | { type: "input", bytes: Uint8Array }
  *   | { type: "end" } | { type: "signal", number: number } | { type: "ack", bytes: number }} ToWorker
  * @typedef {{ type: "progress", loaded: number, total: number | undefined }
  *   | { type: "ready", module: WebAssembly.Module, manifest: import("./host.js").Manifest }
  *   | { type: "stages", times: [string, number][] }
+ *   | { type: "trouble", text: string | undefined }
  *   | { type: "output", bytes: Uint8Array } | { type: "log", level: number, text: string }
  *   | { type: "exit", code: number, retired: bigint, memoryBytes: number }
  *   | { type: "error", kind: import("./host.js").Kind, message: string }} FromWorker
  */
 
+/** Downloads longer than this show a progress bar. Counting costs: a clone of the response. */
+const COUNTED = 4 << 20;
 /** Output that the page has not drawn yet; above this the guest's writes wait. */
 const UNDRAWN_MAX = 512 << 10;
 
@@ -28,12 +34,8 @@ let machine;
 let undrawn = 0;
 /** Writes that wait for the page. @type {(() => void)[]} */
 let held = [];
-/** Terminal size and keys that came before the machine was there. @type {ToWorker[]} */
+/** Terminal size and keys that came before the machine was there. @type {Exclude<ToWorker, Open>[]} */
 let early = [];
-/** @type {() => void} */
-let sized = () => {};
-/** The guest's first look at its terminal must find its size. */
-const size = /** @type {Promise<void>} */ (new Promise((resolve) => (sized = resolve)));
 /** Stages of opening and when they ended, in milliseconds since the epoch: page and worker count from different starts. @type {[string, number][]} */
 const stages = [];
 /** @param {string} stage @param {number} [at] on this worker's clock */
@@ -55,8 +57,8 @@ const host = {
 
 /**
  * Downloads and compiles at the same time. The response that compiles is the
- * network's own, so that the browser can keep the compiled code; a clone of it
- * is counted for the progress bar.
+ * network's own, so that the browser can keep the compiled code; of a large one
+ * a clone is counted for the progress bar.
  * @param {string} url @param {number | undefined} expected its size, when the page knows
  */
 async function load(url, expected) {
@@ -72,7 +74,8 @@ async function load(url, expected) {
   }
   const encoded = response.headers.has("content-encoding");
   const length = encoded ? 0 : Number(response.headers.get("content-length"));
-  const counted = count(response.clone(), length || expected);
+  const total = length || expected;
+  const counted = total && total < COUNTED ? undefined : count(response.clone(), total);
   const streaming = /^application\/wasm\b/i.test(response.headers.get("content-type") ?? "");
   try {
     // A server that does not know the type costs only the overlap of download and compilation.
@@ -85,7 +88,7 @@ async function load(url, expected) {
     if (error instanceof WebAssembly.CompileError || error instanceof AppError) throw error;
     throw new AppError("fetch", `The download of ${name(url)} broke off: ${String(error)}`, error);
   } finally {
-    counted.stop();
+    counted?.stop();
   }
 }
 
@@ -125,29 +128,33 @@ function count(response, total) {
   return { stop: () => void reader.cancel().catch(() => {}) };
 }
 
-/** @param {Extract<ToWorker, { type: "open" }>} message */
+/** @param {Open} message */
 async function open(message) {
   if (typeof WebAssembly !== "object" || !WebAssembly.compileStreaming) {
     throw new AppError("unsupported", "This browser has no WebAssembly, or has it switched off.");
   }
+  const { chunks, rows, cols } = message;
+  if (chunks) {
+    const contents = new Chunks(chunks, (text) => send({ type: "trouble", text }));
+    host.chunk = (offset, len, again) => contents.read(offset, len, again);
+  }
   const module = "module" in message ? message.module : await load(message.app, message.size);
   send({ type: "ready", module, manifest: manifest(module) });
-  const opened = await Machine.open(module, host);
-  await size;
-  machine = opened;
+  machine = await Machine.open(module, host);
+  // The guest's first look at its terminal must find its size.
+  machine.resize(rows, cols);
   early.splice(0).forEach(deliver);
   const code = await machine.run();
   send({ type: "exit", code, retired: machine.retired, memoryBytes: machine.memoryBytes });
 }
 
-/** @param {ToWorker} message */
+/** @param {Exclude<ToWorker, Open>} message */
 function deliver(message) {
   if (message.type === "ack") {
     undrawn -= message.bytes;
     if (undrawn <= UNDRAWN_MAX / 2) held.splice(0).forEach((go) => go());
     return;
   }
-  if (message.type === "resize") sized();
   if (!machine) {
     early.push(message);
     return;

@@ -4,8 +4,11 @@
 //! "\0asm" 01 00 00 00
 //! custom "friscy.manifest"   JSON (manifest.rs); first, so that a reader of the stream has it at once
 //! ...                        the module, and what else the packer puts in custom sections
-//! custom "friscy.seal"       blake3 of every byte before this section; last
+//! custom "friscy.seal"       where the chunk store lies, and blake3 of all that is not the chunk store; last
 //! ```
+//!
+//! The chunk store has a digest of its own, in the manifest, and each chunk has
+//! one in the VFS archive: opening an app looks at the hot part only.
 //!
 //! The walk over sections is our own and small, because it must give a clear
 //! line for whatever is wrong with a file, and must not need the file to be a
@@ -187,9 +190,11 @@ pub struct App<'a> {
     seal: [u8; 32],
     /// Where the seal's section begins.
     sealed: usize,
+    /// The chunk store, when it is in this file; else empty.
+    store: Range<usize>,
 }
 
-/// Reads the manifest of app.wasm. Looks at section headers only; [`App::verify`] looks at every byte.
+/// Reads the manifest of app.wasm. Looks at section headers only; [`App::verify`] looks at the contents.
 pub fn open(bytes: &[u8]) -> Result<App<'_>, AppError> {
     let truncated = || AppError::Truncated(bytes.len() as u64);
     let mut manifest = None;
@@ -208,8 +213,28 @@ pub fn open(bytes: &[u8]) -> Result<App<'_>, AppError> {
     if range.end != bytes.len() {
         return Err(AppError::Damaged("something follows the seal"));
     }
-    let seal = seal.try_into().map_err(|_| AppError::Damaged("the seal has a wrong length"))?;
-    Ok(App { manifest, bytes, seal, sealed: range.start })
+    let number = |at: usize| {
+        let field = seal.get(at..)?.first_chunk()?;
+        usize::try_from(u64::from_le_bytes(*field)).ok()
+    };
+    let parts = (seal.first_chunk(), number(32), number(40));
+    let (Some(&seal), Some(start), Some(len), 48) = (parts.0, parts.1, parts.2, seal.len()) else {
+        return Err(AppError::Damaged("the seal has a wrong length"));
+    };
+    let end = start.checked_add(len).filter(|&end| end <= range.start);
+    let store = start..end.ok_or(AppError::Damaged("the chunk store is not where the seal says"))?;
+    Ok(App { manifest, bytes, seal, sealed: range.start, store })
+}
+
+/// What a seal says: `blake3` of all bytes outside of the chunk store, which are `outside` in two pieces, and then of
+/// the store's place in the file. The section's contents.
+pub fn seal_of<'b>(outside: impl IntoIterator<Item = &'b [u8]>, store: Range<u64>) -> Vec<u8> {
+    let place = [store.start.to_le_bytes(), (store.end - store.start).to_le_bytes()].concat();
+    let mut hash = blake3::Hasher::new();
+    for piece in outside {
+        hash.update(piece);
+    }
+    [hash.update(&place).finalize().as_bytes().as_slice(), &place].concat()
 }
 
 /// The manifest in these bytes of JSON, its format checked first.
@@ -233,13 +258,25 @@ pub fn parse(json: &[u8]) -> Result<Manifest, AppError> {
 }
 
 impl App<'_> {
-    /// Every byte is what was written.
+    /// Every byte but those of the chunk store is what was written.
     pub fn verify(&self) -> Result<(), AppError> {
-        if *blake3::hash(&self.bytes[..self.sealed]).as_bytes() == self.seal {
+        let outside = [&self.bytes[..self.store.start], &self.bytes[self.store.end..self.sealed]];
+        let store = self.store.start as u64..self.store.end as u64;
+        if seal_of(outside, store)[..32] == self.seal { Ok(()) } else { Err(AppError::Seal) }
+    }
+
+    /// Every byte of the chunk store is what was written: [`App::store`], or the file beside.
+    pub fn verify_store(&self, store: &[u8]) -> Result<(), AppError> {
+        if blake3::hash(store).to_hex().as_str() == self.manifest.chunks.digest {
             Ok(())
         } else {
             Err(AppError::Seal)
         }
+    }
+
+    /// Where the chunk store is in this file; empty when it is beside it.
+    pub fn store(&self) -> Range<usize> {
+        self.store.clone()
     }
 
     /// The seal: what identifies this file, in hexadecimal.
@@ -249,7 +286,7 @@ impl App<'_> {
 }
 
 /// Writes `module` as an app: with this manifest in front and a seal at the
-/// end. A manifest and a seal that it has already are left out.
+/// end, over all of it. A manifest and a seal that it has already are left out.
 pub fn seal<W: Write>(module: &[u8], manifest: &Manifest, out: W) -> io::Result<W> {
     let too_long = || io::Error::other("the manifest is too long");
     let json = serde_json::to_vec(manifest)?;
@@ -262,7 +299,9 @@ pub fn seal<W: Write>(module: &[u8], manifest: &Manifest, out: W) -> io::Result<
             out.write_all(&module[section.range])?;
         }
     }
-    let seal = custom_section(SEAL_SECTION, out.hash.finalize().as_bytes()).ok_or_else(too_long)?;
+    out.hash.update(&[0; 16]);
+    let contents = [out.hash.finalize().as_bytes().as_slice(), &[0; 16]].concat();
+    let seal = custom_section(SEAL_SECTION, &contents).ok_or_else(too_long)?;
     out.out.write_all(&seal)?;
     out.out.flush()?;
     Ok(out.out)

@@ -105,3 +105,32 @@ fn hostile_lengths_end_the_walk() {
         assert!(all.len() == 1 && all[0].is_err(), "{section:?}");
     }
 }
+
+#[test]
+fn the_chunk_store_has_a_digest_of_its_own() {
+    let store = b"stored chunks";
+    let mut wanted = manifest();
+    wanted.chunks.digest = blake3::hash(store).to_hex().to_string();
+    let mut bytes = HEADER.to_vec();
+    bytes.extend(custom_section(MANIFEST_SECTION, &serde_json::to_vec(&wanted).unwrap()).unwrap());
+    bytes.extend(custom_section("store", store).unwrap());
+    let end = bytes.len() as u64;
+    let place = end - store.len() as u64..end;
+    let (front, rest) = bytes.split_at(place.start as usize);
+    let contents = seal_of([front, &rest[store.len()..]], place.clone());
+    bytes.extend(custom_section(SEAL_SECTION, &contents).unwrap());
+    let app = open(&bytes).unwrap();
+    app.verify().unwrap();
+    assert_eq!(app.store(), place.start as usize..place.end as usize);
+    app.verify_store(&bytes[app.store()]).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[place.start as usize] ^= 1;
+    let app = open(&damaged).unwrap();
+    app.verify().unwrap();
+    assert!(matches!(app.verify_store(&damaged[app.store()]), Err(AppError::Seal)));
+    let far = seal_of([&bytes[..]], u64::MAX - 1..u64::MAX);
+    let mut outside = HEADER.to_vec();
+    outside.extend(custom_section(MANIFEST_SECTION, &serde_json::to_vec(&wanted).unwrap()).unwrap());
+    outside.extend(custom_section(SEAL_SECTION, &far).unwrap());
+    assert!(says(&outside).contains("not where the seal says"));
+}

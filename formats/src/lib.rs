@@ -10,6 +10,8 @@ pub mod app;
 pub mod boot;
 pub mod chunk;
 #[cfg(feature = "host")]
+pub mod chunk_order;
+#[cfg(feature = "host")]
 pub mod chunk_writer;
 pub mod elf;
 #[cfg(all(feature = "host", any(test, feature = "fuzz")))]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::ImageConfig;
 
 /// Raised when app.wasm changes in a way that older hosts cannot open.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -117,6 +117,10 @@ pub struct ChunkInfo {
     pub raw_bytes: u64,
     /// blake3 of the store, in hexadecimal.
     pub digest: String,
+    /// So many bytes from its start are read soon after opening: the chunks that a run at pack time went on to
+    /// touch after the freeze point, in the order in which it did. A host fetches them at once.
+    #[serde(default)]
+    pub profile_bytes: u64,
 }
 
 /// Bytes of the parts of app.wasm.

@@ -11,7 +11,7 @@
 /// `"FRSC"`, little-endian.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FRSC");
 /// Raised when an entry or the header changes its meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Most console output before a freeze, bytes: all of it is repeated on opening.
 pub const REPLAY_BYTES: usize = 16 << 20;
 /// Entries in each of the two queues. A power of two; indexes run freely and are masked.
@@ -81,8 +81,10 @@ pub struct Submission {
     pub addr: u64,
     /// Bytes in the buffer.
     pub len: u64,
+    /// Of a chunk: where its stored form begins in the chunk store. Else 0.
+    pub offset: u64,
 }
-const _: () = assert!(size_of::<Submission>() == 32);
+const _: () = assert!(size_of::<Submission>() == 40);
 
 /// An answer (or, with the top bit of `token`, an event) from the host.
 #[derive(Debug, Clone, Copy)]
@@ -109,10 +111,13 @@ pub enum Op {
     ConsoleWrite = 1,
     /// Read up to `len` bytes from the host's stdin. Completes when there are some. Result: bytes, 0 at end of input.
     ConsoleRead = 2,
-    /// Read chunk number `arg` (its stored form, `len` bytes) from the chunk store. Result: bytes.
+    /// Read chunk number `arg` (its stored form, `len` bytes from `offset` on) from the chunk store. Result: bytes.
+    /// A host that cannot yet tries again by itself; it answers with an error when it gives up.
     ChunkFetch = 3,
     /// A line for the user (`--strace`, an unknown system call…). `arg` is a [`LogLevel`]. Result: 0.
     Log = 4,
+    /// As [`Op::ChunkFetch`], for a chunk that came damaged: a host answers from the source and not from a cache.
+    ChunkRefetch = 5,
 }
 
 impl Op {
@@ -123,6 +128,7 @@ impl Op {
             2 => Op::ConsoleRead,
             3 => Op::ChunkFetch,
             4 => Op::Log,
+            5 => Op::ChunkRefetch,
             _ => return None,
         })
     }
@@ -136,4 +142,6 @@ pub enum LogLevel {
     Strace = 0,
     /// Something a user should know: a system call that is not implemented, a killed process.
     Warning = 1,
+    /// Something that a user has to know, whatever else is shown: contents of files are lost.
+    Failure = 2,
 }

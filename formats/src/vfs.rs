@@ -19,6 +19,8 @@
 //! address divisible by [`ALIGN`]. Inode 0 is the root; a directory's number
 //! is smaller than those of the directories in it, so the tree has no cycles.
 
+use std::mem::offset_of;
+
 use rkyv::{Archive, Serialize};
 
 use crate::chunk::{Chunk, Encoding};
@@ -183,6 +185,23 @@ pub fn access(bytes: &[u8]) -> Result<&ArchivedVfs, VfsError> {
         .map_err(|e| VfsError::Layout(e.to_string().lines().next().unwrap_or_default().to_owned()))?;
     crate::vfs_check::check(vfs)?;
     Ok(vfs)
+}
+
+/// Gives each chunk of `archive` another place in the store, by number: the store was put into another order.
+/// Nothing else changes. The length of the store stays.
+pub fn place_chunks(archive: &mut [u8], offsets: &[u64]) -> Result<(), VfsError> {
+    let vfs = access(archive)?;
+    let misfit = |_| VfsError::Layout("another number of chunks".to_owned());
+    let count = u32::try_from(offsets.len()).map_err(misfit)?;
+    if vfs.chunk_count() != count {
+        return Err(VfsError::Layout("another number of chunks".to_owned()));
+    }
+    let table = vfs.chunks.as_ptr().addr() - archive.as_ptr().addr();
+    for (row, offset) in offsets.iter().enumerate() {
+        let field = table + row * size_of::<ArchivedChunkRecord>() + offset_of!(ArchivedChunkRecord, offset);
+        archive[field..field + 8].copy_from_slice(&offset.to_le_bytes());
+    }
+    access(archive).map(|_| ())
 }
 
 /// An inode of the archive. `Copy`: two words.

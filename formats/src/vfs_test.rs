@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::chunk_order::Order;
 use crate::chunk_writer::ChunkOptions;
 use crate::tree::NoStreams;
 use crate::vfs::{self, ArchivedVfs, Inode, VfsError};
@@ -252,4 +253,25 @@ fn the_document_tells_the_layout() {
         (u64_at(chunk + 32) as usize, u32_at(chunk + 40) as usize, u32_at(chunk + 44));
     assert_eq!((raw, bytes[chunk + 48]), (u32_at(extent + 16), 0));
     assert_eq!(bytes[chunk..chunk + 32], *blake3::hash(&built.store[offset..offset + stored]).as_bytes());
+}
+
+#[test]
+fn a_store_in_another_order_holds_the_same_files() {
+    let mut tree = sample();
+    tree.put_file(b"big", 0o644, &pseudo_random(500_000, 7)).unwrap();
+    let mut built = built(&tree);
+    let before = vfs::access(&built.archive).unwrap();
+    let big = |vfs: &ArchivedVfs| vfs.lookup(0, b"big").unwrap();
+    let wanted = contents(before, before.inode(big(before)).unwrap(), &built.store);
+    let last = u32::try_from(built.chunks.table.len() - 1).unwrap();
+    let order = Order::new(&built.chunks.table, &[last, 0], &[]);
+    let store: Vec<u8> =
+        order.parts.iter().flat_map(|p| built.store[p.start as usize..p.end as usize].to_vec()).collect();
+    vfs::place_chunks(&mut built.archive, &order.offsets).unwrap();
+    let after = vfs::access(&built.archive).unwrap();
+    assert_eq!(after.chunk(last).unwrap().offset, 0);
+    assert!(contents(after, after.inode(big(after)).unwrap(), &store) == wanted);
+    assert!(vfs::place_chunks(&mut built.archive, &order.offsets[1..]).is_err());
+    let outside = vec![u64::MAX; order.offsets.len()];
+    assert!(vfs::place_chunks(&mut built.archive, &outside).is_err());
 }

@@ -13,6 +13,7 @@ use friscy_formats::vfs::{self, ArchivedVfs};
 
 use crate::abi::Errno;
 use crate::fs::Vfs;
+use crate::fs::chunks::Request;
 use crate::hart::Library;
 use crate::kernel::freeze::Watch;
 use crate::kernel::run::Ran;
@@ -304,11 +305,12 @@ impl Machine {
                     buffer.truncate(usize::try_from(result).unwrap_or(0));
                     kernel.console.input_done(&buffer);
                 }
-                Completed::Request { op: Op::ChunkFetch, arg, result, buffer, .. } => {
+                Completed::Request { op: Op::ChunkFetch | Op::ChunkRefetch, arg, result, buffer, .. } => {
                     let stored = usize::try_from(result).ok().and_then(|len| buffer.get(..len));
-                    match kernel.vfs.chunks() {
-                        Some(chunks) => chunks.arrived(arg, stored),
-                        None => continue,
+                    let Some(chunks) = kernel.vfs.chunks() else { continue };
+                    if let Err(error) = chunks.arrived(arg, stored) {
+                        let line = format!("a part of the image's files cannot be used: {error}");
+                        self.ring.log(LogLevel::Failure, &line);
                     }
                 }
                 Completed::Request { op: Op::Log, .. } => {}
@@ -343,8 +345,9 @@ impl Machine {
             self.ring.submit(Op::ConsoleRead, 0, vec![0; wanted]);
         }
         if let Some(chunks) = kernel.vfs.chunks() {
-            for (index, chunk) in chunks.take_requests() {
-                self.ring.submit(Op::ChunkFetch, index, vec![0; chunk.stored_len as usize]);
+            for Request { index, chunk, again } in chunks.take_requests() {
+                let op = if again { Op::ChunkRefetch } else { Op::ChunkFetch };
+                self.ring.submit_at(op, index, chunk.offset, vec![0; chunk.stored_len as usize]);
             }
         }
     }
@@ -376,7 +379,9 @@ impl Machine {
         kernel.watch = Watch::default();
         kernel.random.forget();
         for task in kernel.tasks.values() {
-            task.mm.borrow().code().clear();
+            let mm = task.mm.borrow();
+            mm.code().clear();
+            mm.drop_clean();
         }
         if let Some(chunks) = kernel.vfs.chunks() {
             chunks.drop_cache();

@@ -27,6 +27,8 @@ struct Request {
     op: Op,
     arg: u32,
     buffer: Vec<u8>,
+    /// In the chunk store.
+    offset: u64,
 }
 
 /// What came back from the host.
@@ -104,7 +106,7 @@ impl Ring {
             rows: 0,
             cols: 0,
         };
-        let submission = Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0 };
+        let submission = Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0, offset: 0 };
         let sq = [submission; ENTRIES as usize];
         let cq = [Completion { token: 0, result: 0 }; ENTRIES as usize];
         let ring = Ring(Rc::new(Inner {
@@ -154,9 +156,14 @@ impl Ring {
     /// Ask the host for `op`. The buffer (to be read or filled by the host)
     /// comes back with the completion. Returns the request's token.
     pub fn submit(&self, op: Op, arg: u32, buffer: Vec<u8>) -> u64 {
+        self.submit_at(op, arg, 0, buffer)
+    }
+
+    /// [`Ring::submit`] of an operation that reads the chunk store, from `offset` on.
+    pub fn submit_at(&self, op: Op, arg: u32, offset: u64, buffer: Vec<u8>) -> u64 {
         let token = self.0.next_token.get();
         self.0.next_token.set(token + 1);
-        self.0.in_flight.borrow_mut().insert(token, Request { op, arg, buffer });
+        self.0.in_flight.borrow_mut().insert(token, Request { op, arg, buffer, offset });
         if op == Op::ConsoleWrite && self.0.repeating.get() != 0 {
             self.0.held.borrow_mut().push(token);
         } else {
@@ -187,6 +194,7 @@ impl Ring {
                 token,
                 addr: request.buffer.as_ptr().expose_provenance() as u64,
                 len: request.buffer.len() as u64,
+                offset: request.offset,
             };
             self.with(|shared| {
                 let tail = shared.header.sq_tail;
@@ -217,7 +225,7 @@ impl Ring {
             }
             // An answer to nothing is the host's mistake; it must not become ours.
             let Some(request) = self.0.in_flight.borrow_mut().remove(&token) else { continue };
-            let Request { op, arg, buffer } = request;
+            let Request { op, arg, buffer, .. } = request;
             let result = result.min(buffer.len() as i64);
             if op == Op::Log {
                 continue;
@@ -264,14 +272,14 @@ impl Ring {
         self.with(|shared| {
             let header = &mut shared.header;
             (header.sq_head, header.sq_tail, header.cq_head, header.cq_tail) = (0, 0, 0, 0);
-            shared.sq.fill(Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0 });
+            shared.sq.fill(Submission { op: 0, arg: 0, token: 0, addr: 0, len: 0, offset: 0 });
             shared.cq.fill(Completion { token: 0, result: 0 });
         });
         let mut in_flight = self.0.in_flight.borrow_mut();
         if let Some(repeated) = in_flight.remove(&self.0.repeating.take()) {
             self.0.repeats.borrow_mut().push_front((repeated.arg, repeated.buffer));
         }
-        in_flight.retain(|_, request| !matches!(request.op, Op::Log | Op::ChunkFetch));
+        in_flight.retain(|_, request| !matches!(request.op, Op::Log | Op::ChunkFetch | Op::ChunkRefetch));
         self.0.backlog.borrow_mut().clear();
     }
 
@@ -317,7 +325,11 @@ impl Ring {
 
     /// Chunks are on their way.
     pub fn fetching(&self) -> bool {
-        self.0.in_flight.borrow().values().any(|request| request.op == Op::ChunkFetch)
+        self.0
+            .in_flight
+            .borrow()
+            .values()
+            .any(|request| matches!(request.op, Op::ChunkFetch | Op::ChunkRefetch))
     }
 
     /// Nothing is on its way to the console.

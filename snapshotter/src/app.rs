@@ -1,24 +1,24 @@
-//! An app.wasm, opened: what it says of itself and where its parts are. Every
-//! byte is checked against the seal, nothing is run and nothing copied. The
-//! outside of the file (manifest, seal) is `formats::app`; this is the inside.
+//! An app.wasm, opened: what it says of itself and where its parts are. All but
+//! the chunk store is checked against the seal, nothing is run and nothing
+//! copied; chunks are checked one by one when the engine reads them. The outside of the file (manifest, seal) is `formats::app`; this is the inside.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use friscy_formats::app;
 use friscy_formats::boot::Boot;
-use friscy_formats::manifest::Manifest;
+use friscy_formats::manifest::{ChunkLayout, Manifest};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 
 use crate::mapped::Mapped;
+use crate::seal::beside;
 
 /// First bytes of every Wasm module.
 pub const WASM_MAGIC: &[u8] = b"\0asm";
 /// Custom section: `formats::boot::Boot`, as `friscy_boot` takes it.
 pub const BOOT_SECTION: &str = "friscy.boot";
-/// Custom section: stored length of each chunk, little-endian `u32`s; the chunks follow each other in the store.
-pub const CHUNKS_SECTION: &str = "friscy.chunks";
 
 /// An app.wasm.
 #[derive(Debug)]
@@ -37,32 +37,57 @@ pub struct App {
     /// Active segments: address, and where their bytes are.
     runs: Vec<(u32, Range<usize>)>,
     store: Range<usize>,
-    /// Start of each chunk in the store, and the end of the last.
-    chunk_starts: Vec<u64>,
+    /// The chunk store, when it is not in the file.
+    beside: Option<Mapped>,
 }
 
 impl App {
-    /// The app.wasm at `path`.
+    /// The app.wasm at `path`, and what belongs beside it.
     pub fn open(path: &Path) -> Result<App> {
-        App::new(Mapped::open(path)?).with_context(|| path.display().to_string())
+        App::named(Mapped::open(path)?, path).with_context(|| path.display().to_string())
     }
 
-    /// The app.wasm that `bytes` is.
-    pub fn new(bytes: Mapped) -> Result<App> {
+    /// The app.wasm that `bytes` is, which were read from `path`.
+    pub fn named(bytes: Mapped, path: &Path) -> Result<App> {
+        let split = app::open(&bytes)?.manifest.chunks.layout == ChunkLayout::Split;
+        let beside = beside(path);
+        let store = match split.then(|| File::open(&beside)) {
+            None => None,
+            Some(Ok(file)) => {
+                Some(Mapped::of(&file).with_context(|| format!("cannot map {}", beside.display()))?)
+            }
+            Some(Err(error)) => bail!(
+                "its files' contents belong beside it, in {} ({error}); keep the two together",
+                beside.display()
+            ),
+        };
+        App::new(bytes, store)
+    }
+
+    /// The app.wasm that `bytes` is, with its chunk store when that is not in it.
+    pub fn new(bytes: Mapped, beside: Option<Mapped>) -> Result<App> {
         let outside = app::open(&bytes)?;
         outside.verify()?;
         let digest = outside.digest();
+        let store = outside.store();
         let manifest = outside.manifest;
-        let Layout { sections, runs, store, memory_pages } = Layout::read(&bytes)?;
+        let stored = beside.as_ref().map_or(store.len(), |store| store.len()) as u64;
+        if stored != manifest.chunks.stored_bytes {
+            bail!(
+                "its chunk store has {stored} bytes where there should be {}: it is truncated or another app's; copy \
+                 both files again",
+                manifest.chunks.stored_bytes
+            );
+        }
+        let Layout { sections, runs, memory_pages } = Layout::read(&bytes)?;
         let boot = Boot::from_unaligned_bytes(custom(&bytes, BOOT_SECTION)?)
             .context("its boot section cannot be read; pack the image again")?;
-        let mut chunk_starts = vec![0u64];
-        let mut end = 0;
-        for len in custom(&bytes, CHUNKS_SECTION)?.chunks_exact(4) {
-            end += u64::from(u32::from_le_bytes([len[0], len[1], len[2], len[3]]));
-            chunk_starts.push(end);
-        }
-        Ok(App { manifest, boot, digest, sections, memory_pages, runs, store, chunk_starts, bytes })
+        Ok(App { manifest, boot, digest, sections, memory_pages, runs, store, beside, bytes })
+    }
+
+    /// Look at the chunk store too, all of it.
+    pub fn verify_store(&self) -> Result<()> {
+        Ok(app::open(&self.bytes)?.verify_store(self.store())?)
     }
 
     /// The whole file.
@@ -75,17 +100,14 @@ impl App {
         self.runs.iter().map(|(at, range)| (*at, &self.bytes[range.clone()]))
     }
 
-    /// The stored form of a chunk.
-    pub fn chunk(&self, number: u32) -> Option<&[u8]> {
-        let number = number as usize;
-        let start = usize::try_from(*self.chunk_starts.get(number)?).ok()?;
-        let end = usize::try_from(*self.chunk_starts.get(number + 1)?).ok()?;
-        self.bytes[self.store.clone()].get(start..end)
+    /// The chunk store, in the file or beside it.
+    pub fn store(&self) -> &[u8] {
+        self.beside.as_deref().unwrap_or(&self.bytes[self.store.clone()])
     }
 
-    /// Bytes of the chunk store.
-    pub fn store_bytes(&self) -> usize {
-        self.store.len()
+    /// The chunk store, when it is a file of its own.
+    pub fn beside(&self) -> Option<&[u8]> {
+        self.beside.as_deref()
     }
 }
 
@@ -104,7 +126,6 @@ fn custom<'b>(bytes: &'b [u8], name: &str) -> Result<&'b [u8]> {
 struct Layout {
     sections: Vec<(String, Range<usize>)>,
     runs: Vec<(u32, Range<usize>)>,
-    store: Range<usize>,
     memory_pages: u64,
 }
 
@@ -156,7 +177,7 @@ impl Layout {
         let end = usize::try_from(segment.range.end)?;
         let range = end - segment.data.len()..end;
         match &segment.kind {
-            DataKind::Passive => self.store = range,
+            DataKind::Passive => {}
             DataKind::Active { offset_expr, .. } => match offset_expr.get_operators_reader().read()? {
                 Operator::I32Const { value } => self.runs.push((value.cast_unsigned(), range)),
                 _ => bail!("a data segment has no plain address; pack the image again"),

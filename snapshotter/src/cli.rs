@@ -85,6 +85,9 @@ pub struct Pack {
     /// The process and its world.
     #[command(flatten)]
     pub process: ProcessOptions,
+    /// Where the contents of files go.
+    #[command(flatten)]
+    pub store: StoreOptions,
     /// How much is said.
     #[command(flatten)]
     pub talk: Talk,
@@ -99,7 +102,8 @@ pub struct TranslateOptions {
     /// Most bytes of translated code, such as 4m
     #[arg(long, value_name = "SIZE", default_value = "4m", value_parser = parse_size)]
     pub aot_size: u64,
-    /// Run this command as well, to learn which code is worth translating; nothing else of it remains
+    /// Run this command as well, to learn which files are worth fetching early and which code is worth translating;
+    /// nothing else of it remains
     #[arg(long, value_name = "CMD")]
     pub train: Vec<String>,
 }
@@ -120,6 +124,34 @@ pub enum Aot {
     All,
     /// Nothing
     Off,
+}
+
+/// Where the contents of files go, and how they are prepared.
+#[derive(Debug, Default, Clone, Args)]
+pub struct StoreOptions {
+    /// Contents of files inside APP.wasm (single), in a file APP.chunks beside it that is read on demand (split), or
+    /// by size (auto)
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t)]
+    pub layout: Layout,
+    /// Keep compressed contents here, so that packing a changed image takes as long as its change; otherwise they
+    /// are in the user's cache directory
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Compress everything anew, and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
+}
+
+/// `--layout`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// By size.
+    #[default]
+    Auto,
+    /// In app.wasm.
+    Single,
+    /// Beside app.wasm.
+    Split,
 }
 
 /// `friscy-snap run`.
@@ -223,6 +255,9 @@ pub struct Bundle {
     /// Directory to write to, made when it is missing
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+    /// Cut a chunk store beside the app into files, for servers without HTTP Range
+    #[arg(long)]
+    pub blocks: bool,
     /// How much is said.
     #[command(flatten)]
     pub talk: Talk,

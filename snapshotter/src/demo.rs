@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use friscy_formats::boot::Until;
 
 use crate::app::App;
-use crate::cli::{Demo, ProcessOptions, Talk, TranslateOptions};
+use crate::cli::{Demo, ProcessOptions, StoreOptions, Talk, TranslateOptions};
 use crate::progress::{Progress, size};
 use crate::{embedded, host, pack, terminal};
 
@@ -21,15 +21,11 @@ const SCRIPT: &str = "cat /etc/os-release\nuname -a\nls\nseq 1 1000 | wc -l\nexi
 /// `friscy-snap demo`: the guest's exit code.
 pub fn command(args: &Demo) -> Result<u8> {
     let mut progress = Progress::new(Talk::default());
-    let sealed = pack::pack(
-        embedded::DEMO,
-        &ProcessOptions::default(),
-        &TranslateOptions::off(),
-        &Until::Entry.into(),
-        true,
-        &mut progress,
-    )
-    .context("the demo image")?;
+    let (process, translate, store) =
+        (ProcessOptions::default(), TranslateOptions::off(), StoreOptions::default());
+    let goal = Until::Entry.into();
+    let sealed = pack::pack(embedded::DEMO, &process, &translate, &store, &goal, true, &mut progress)
+        .context("the demo image")?;
     let times = progress.finish();
     let seconds: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();
     let path = match &args.output {

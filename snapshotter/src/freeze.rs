@@ -16,9 +16,9 @@ use friscy_translator::Output;
 use wasmtime::{Module, Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::point::Goal;
-use crate::ring;
 use crate::translate::Plan;
 use crate::vm::{self, Vm, World, wasmtime_error};
+use crate::{ring, train};
 
 /// 2026-01-01T00:00:00Z: the date of everything that a guest writes before the freeze.
 const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
@@ -41,8 +41,6 @@ pub struct Input<'a> {
     pub archive: &'a [u8],
     /// The chunk store.
     pub store: &'a [u8],
-    /// Position and stored length of each chunk in the store.
-    pub chunks: &'a [(u64, u32)],
     /// What to start.
     pub boot: &'a Boot,
     /// How far to run it.
@@ -62,8 +60,12 @@ pub struct Frozen {
     pub wasm: Vec<u8>,
     /// Guest instructions before the freeze point.
     pub retired: u64,
+    /// Where the VFS archive lies in memory.
+    pub archive_at: u32,
     /// Chunks read before the freeze point, in order, each once.
     pub touched: Vec<u32>,
+    /// Chunks read when the machine went on from there, in order, each once.
+    pub next: Vec<u32>,
     /// The guest asked for the freeze before the point was reached.
     pub asked: bool,
     /// What the freeze does not carry over, a line each.
@@ -85,17 +87,34 @@ pub struct NotReached {
 /// What [`run`] finds out, beside the memory.
 struct Reached {
     retired: u64,
+    archive_at: u32,
     touched: Vec<u32>,
     asked: bool,
     caveats: Vec<String>,
     translated: Option<Output>,
 }
 
-struct Still {
+/// The world of pack time: nothing in it is real.
+#[derive(Debug)]
+pub struct Still {
     now_ns: u64,
     entropy: blake3::OutputReader,
     limits: StoreLimits,
     last_words: Vec<u8>,
+}
+
+impl Still {
+    /// At the date when every world of pack time begins.
+    pub fn new(seed: &[u8; 32]) -> Still {
+        let entropy = blake3::Hasher::new().update(seed).finalize_xof();
+        let limits = StoreLimitsBuilder::new().memory_size(4 << 30).build();
+        Still { now_ns: 0, entropy, limits, last_words: Vec::new() }
+    }
+
+    /// Let time pass.
+    pub fn sleep_until(&mut self, monotonic_ns: u64) {
+        self.now_ns = self.now_ns.max(monotonic_ns);
+    }
 }
 
 impl World for Still {
@@ -125,19 +144,18 @@ pub fn freeze(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Frozen> {
     let engine = vm::engine()?;
-    let entropy = blake3::Hasher::new().update(&input.seed).finalize_xof();
-    let limits = StoreLimitsBuilder::new().memory_size(4 << 30).build();
-    let mut store = Store::new(&engine, Still { now_ns: 0, entropy, limits, last_words: Vec::new() });
+    let mut store = Store::new(&engine, Still::new(&input.seed));
     store.limiter(|world| &mut world.limits);
 
     // The closure's error goes around Wizer: it is for the user, Wizer's are not.
-    let mut outcome: Option<Result<Reached>> = None;
+    let mut outcome: Option<Result<(Vm, Reached)>> = None;
     let wasm =
         pollster::block_on(wizer::Wizer::new().run(&mut store, input.engine, async |store, module| {
             let instance = vm::linker(store.engine(), module)
                 .and_then(|linker| linker.instantiate(&mut *store, module).map_err(wasmtime_error))
                 .map_err(|error| wasmtime::Error::msg(format!("{error:#}")))?;
-            let result = Vm::new(store, instance).and_then(|vm| run(&vm, store, input, log, progress));
+            let result = Vm::new(store, instance)
+                .and_then(|vm| run(&vm, store, input, log, progress).map(|reached| (vm, reached)));
             let failed = result.is_err();
             outcome = Some(result);
             if failed {
@@ -151,8 +169,11 @@ pub fn freeze(
             words if words.is_empty() => error,
             words => error.context(String::from_utf8_lossy(&words).trim_end().to_string()),
         }),
-        (Ok(wasm), Some(Ok(Reached { retired, touched, asked, caveats, translated }))) => {
-            Ok(Frozen { wasm, retired, touched, asked, caveats, translated })
+        (Ok(wasm), Some(Ok((vm, reached)))) => {
+            let Reached { retired, archive_at, touched, asked, caveats, translated } = reached;
+            // What it shows only makes opening faster: a program that breaks down now does so when it is opened.
+            let next = train::go_on(&vm, &mut store, input).unwrap_or_default();
+            Ok(Frozen { wasm, retired, archive_at, touched, next, asked, caveats, translated })
         }
         (Err(error), _) => Err(wasmtime_error(error)).context("the engine cannot be frozen"),
         (Ok(_), None) => bail!("the engine was not started"),
@@ -161,12 +182,10 @@ pub fn freeze(
 
 /// Run `boot` in an instance of its own to its end, until it waits for ever, or for `most` instructions, and tell
 /// what ran. Nothing of it remains.
-pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<Profile> {
+pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<u32>)> {
     let engine = vm::engine()?;
     let module = Module::new(&engine, input.engine).map_err(wasmtime_error)?;
-    let entropy = blake3::Hasher::new().update(&input.seed).finalize_xof();
-    let limits = StoreLimitsBuilder::new().memory_size(4 << 30).build();
-    let mut store = Store::new(&engine, Still { now_ns: 0, entropy, limits, last_words: Vec::new() });
+    let mut store = Store::new(&engine, Still::new(&input.seed));
     store.limiter(|world| &mut world.limits);
     let instance = vm::linker(&engine, &module)?.instantiate(&mut store, &module).map_err(wasmtime_error)?;
     let vm = Vm::new(&mut store, instance)?;
@@ -182,7 +201,7 @@ pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<Profile> {
         host.written = 0;
         let retired = vm.ring.retired(vm.memory.data(&store))?;
         match status {
-            Status::Exited => match host.warning.filter(|_| retired == 0) {
+            Status::Exited => match host.warning.take().filter(|_| retired == 0) {
                 Some(why) => bail!("{why}"),
                 None => break,
             },
@@ -193,7 +212,7 @@ pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<Profile> {
             Status::Idle | Status::Runnable => {}
         }
     }
-    vm.profile(&mut store)
+    Ok((vm.profile(&mut store)?, host.touched))
 }
 
 /// From an empty instance to the freeze point.
@@ -205,7 +224,7 @@ fn run(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Reached> {
     let start = Instant::now();
-    vm.mount(&mut *store, input.archive)?;
+    let archive_at = vm.mount(&mut *store, input.archive)?;
     vm.chunk_slot(&mut *store, input.chunk_slot)?;
     if input.plan.is_some() {
         vm.record(&mut *store)?;
@@ -223,7 +242,14 @@ fn run(
                 let asked = status == Status::Frozen && vm.ring.exit_code(vm.memory.data(&*store))? == 1;
                 let caveats = vm.caveats(&mut *store)?;
                 let translated = input.plan.map(|plan| plan.carry_out(vm, store)).transpose()?;
-                return Ok(Reached { retired, touched: host.touched, asked, caveats, translated });
+                return Ok(Reached {
+                    retired,
+                    archive_at,
+                    touched: host.touched,
+                    asked,
+                    caveats,
+                    translated,
+                });
             }
             Status::Exited => {
                 let code = vm.ring.exit_code(vm.memory.data(&*store))?;
@@ -289,22 +315,19 @@ impl<'a> Host<'a> {
                     self.said(buffer)?;
                     entry.len as i64
                 }
-                Some(Op::ChunkFetch) => {
-                    let (offset, len) = *input.chunks.get(entry.arg as usize).context("no such chunk")?;
-                    let start = usize::try_from(offset)?;
-                    let stored = input.store.get(start..start + len as usize).context("no such chunk")?;
-                    let len = stored.len().min(buffer.len());
-                    buffer[..len].copy_from_slice(&stored[..len]);
+                Some(Op::ChunkFetch | Op::ChunkRefetch) => {
+                    let stored = ring::chunk(input.store, &entry).context("no such chunk")?;
+                    buffer.copy_from_slice(stored);
                     if !self.touched.contains(&entry.arg) {
                         self.touched.push(entry.arg);
                     }
-                    len as i64
+                    stored.len() as i64
                 }
                 Some(Op::Log) => {
-                    let level = if entry.arg == LogLevel::Strace as u32 {
-                        LogLevel::Strace
-                    } else {
-                        LogLevel::Warning
+                    let level = match entry.arg {
+                        level if level == LogLevel::Strace as u32 => LogLevel::Strace,
+                        level if level == LogLevel::Failure as u32 => LogLevel::Failure,
+                        _ => LogLevel::Warning,
                     };
                     let line = String::from_utf8_lossy(buffer);
                     (self.log)(level, &line);
@@ -355,8 +378,7 @@ impl<'a> Host<'a> {
                 Err(self.not_reached(store, &line))
             }
             deadline => {
-                let world = store.data_mut();
-                world.now_ns = world.now_ns.max(deadline);
+                store.data_mut().sleep_until(deadline);
                 Ok(())
             }
         }

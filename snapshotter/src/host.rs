@@ -247,13 +247,13 @@ impl Host<'_> {
                     self.reading.push(entry);
                     continue;
                 }
-                Some(Op::ChunkFetch) => match self.app.chunk(entry.arg) {
-                    Some(stored) if stored.len() <= buffer.len() => {
-                        buffer[..stored.len()].copy_from_slice(stored);
+                Some(Op::ChunkFetch | Op::ChunkRefetch) => match ring::chunk(self.app.store(), &entry) {
+                    Some(stored) => {
+                        buffer.copy_from_slice(stored);
                         self.outcome.chunk_bytes += stored.len() as u64;
                         stored.len() as i64
                     }
-                    _ => negative(Errno::IO),
+                    None => negative(Errno::IO),
                 },
                 Some(Op::Log) => {
                     self.log(entry.arg, buffer);
@@ -270,7 +270,7 @@ impl Host<'_> {
 
     fn log(&mut self, level: u32, line: &[u8]) {
         let strace = level == LogLevel::Strace as u32;
-        if !strace && !self.verbose {
+        if level == LogLevel::Warning as u32 && !self.verbose {
             self.warning = Some(String::from_utf8_lossy(line).into_owned());
             return;
         }

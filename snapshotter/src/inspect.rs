@@ -14,7 +14,9 @@ use crate::secrets::Mask;
 /// `friscy-snap inspect`.
 pub fn command(args: &Inspect) -> Result<()> {
     let app = App::open(&args.app)?;
-    seal::validate(app.bytes()).with_context(|| args.app.display().to_string())?;
+    let name = || args.app.display().to_string();
+    seal::validate(app.bytes()).with_context(name)?;
+    app.verify_store().with_context(name)?;
     let stdout = io::stdout().lock();
     match args {
         Inspect { strings: true, .. } => print_strings(&app, io::BufWriter::new(stdout)),
@@ -88,10 +90,12 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
     row(
         "chunk store",
         format!(
-            "{:>12}  {} chunks of {}, read on demand",
-            app.store_bytes(),
+            "{:>12}  {} chunks of {}, read on demand {}; {} of it first",
+            app.store().len(),
             chunks.count,
-            size(chunks.raw_bytes)
+            size(chunks.raw_bytes),
+            if app.beside().is_some() { "from a file beside this one" } else { "from this file" },
+            size(chunks.profile_bytes)
         ),
     )?;
     row("", String::new())?;

@@ -9,7 +9,9 @@
 pub mod app;
 pub mod bench;
 pub mod bundle;
+pub mod cache;
 pub mod cli;
+pub mod coding;
 pub mod demo;
 pub mod embedded;
 pub mod freeze;
@@ -29,5 +31,6 @@ pub mod seat;
 pub mod secrets;
 pub mod serve;
 pub mod terminal;
+pub mod train;
 pub mod translate;
 pub mod vm;

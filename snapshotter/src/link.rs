@@ -176,6 +176,23 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<u32> {
     }
 }
 
+/// `pieces` with `bytes` at the address `at`, whatever was there.
+fn replaced(pieces: Vec<(u32, Vec<u8>)>, at: u32, bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let (start, end) = (u64::from(at), u64::from(at) + bytes.len() as u64);
+    let mut new = Vec::with_capacity(pieces.len() + 2);
+    for (piece_at, mut piece) in pieces {
+        let (from, to) = (u64::from(piece_at), u64::from(piece_at) + piece.len() as u64);
+        if to > end {
+            let tail = piece.split_off((end.max(from) - from) as usize);
+            new.push((end.max(from) as u32, tail));
+        }
+        piece.truncate((start.max(from) - from) as usize);
+        new.push((piece_at, piece));
+    }
+    new.push((at, bytes.to_vec()));
+    new
+}
+
 /// Cut memory anew: runs with fewer than [`GAP`] zeros inside, neither beginning nor ending with zeros.
 fn recut(mut pieces: Vec<(u32, Vec<u8>)>) -> Vec<Run> {
     pieces.sort_by_key(|&(at, _)| at);
@@ -250,11 +267,17 @@ fn function_type((params, results): friscy_translator::FunctionType) -> Vec<u8> 
     item
 }
 
-/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` and translated code.
-pub fn link(wasm: &[u8], store_bytes: u64, translated: Option<&Output>) -> Result<Linked> {
+/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` in it (0: beside it), with
+/// `archive` in the place of the one at the address `archive_at`, which has the same length, and with translated code.
+pub fn link(
+    wasm: &[u8],
+    (archive_at, archive): (u32, &[u8]),
+    store_bytes: u64,
+    translated: Option<&Output>,
+) -> Result<Linked> {
     let facts = facts(wasm)?;
     let places = places(wasm)?;
-    let runs = recut(facts.runs);
+    let runs = recut(replaced(facts.runs, archive_at, archive));
     let mut types = Vec::new();
     if facts.accessor_type.is_none() {
         types.push(function_type((&[wasm_encoder::ValType::I32; 3], &[])));
@@ -425,6 +448,20 @@ mod tests {
         let runs = recut(vec![(100_000, vec![9, 0, 0]), (8192, piece)]);
         let cut: Vec<(u32, usize)> = runs.iter().map(|run| (run.at, run.bytes.len())).collect();
         assert_eq!(cut, [(8192, GAP), (8192 + 2 * GAP as u32, 1), (100_000, 1)]);
+    }
+
+    #[test]
+    fn a_stretch_of_memory_is_replaced() {
+        let pieces = vec![(0, vec![1; 4]), (6, vec![2; 8]), (14, vec![3; 2]), (30, vec![4; 2])];
+        let mut memory = [0; 32];
+        for (at, bytes) in replaced(pieces, 8, &[9; 7]) {
+            for (byte, place) in bytes.iter().zip(&mut memory[at as usize..]) {
+                assert_eq!(*place, 0, "two pieces for one place");
+                *place = *byte;
+            }
+        }
+        assert_eq!(memory[..17], [1, 1, 1, 1, 0, 0, 2, 2, 9, 9, 9, 9, 9, 9, 9, 3, 0]);
+        assert_eq!(memory[30..], [4, 4]);
     }
 
     #[test]

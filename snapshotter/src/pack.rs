@@ -1,7 +1,7 @@
 //! `friscy-snap IMAGE -o APP.wasm`: the pipeline, stage by stage.
 //!
 //! unpack → flatten (`formats::image`) → store (`formats::vfs_build`) → seat →
-//! freeze (and translate) → link → seal. Each stage is a file of its name here, or the module of
+//! freeze (and translate) → train → link → seal. Each stage is a file of its name here, or the module of
 //! `formats` that is named.
 
 use std::fs::File;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use friscy_formats::boot::Boot;
-use friscy_formats::chunk_writer::{ChunkOptions, ChunkWriter};
+use friscy_formats::chunk_order::Order;
+use friscy_formats::chunk_writer::{ChunkCache, ChunkOptions, ChunkWriter, NoCache};
 use friscy_formats::image;
 use friscy_formats::manifest::{
     ChunkInfo, ChunkLayout, Entry, FORMAT, ImageInfo, Manifest, Sizes, TranslatedFunction, TranslatedInfo,
@@ -20,13 +21,18 @@ use friscy_formats::ring::LogLevel;
 use friscy_formats::{vfs, vfs_build};
 use friscy_translator::Output;
 
-use crate::cli::{Pack, ProcessOptions, TranslateOptions};
+use crate::cache::{self, PackCache};
+use crate::cli::{Layout, Pack, ProcessOptions, StoreOptions, TranslateOptions};
 use crate::mapped::Mapped;
 use crate::point::Goal;
 use crate::progress::{Progress, size};
-use crate::seal::Sealed;
-use crate::translate::Plan;
+use crate::seal::{Ordered, Sealed};
+use crate::translate::{Plan, Training};
 use crate::{embedded, freeze, link, seal, seat, secrets};
+
+/// Largest chunk store that layout `auto` leaves in app.wasm: all of the file is downloaded before it opens, and this
+/// is two and a half seconds at 50 Mbit/s.
+const SINGLE_BYTES: u64 = 16 << 20;
 
 /// `friscy-snap IMAGE -o APP.wasm`.
 pub fn command(args: &Pack) -> Result<()> {
@@ -41,11 +47,16 @@ pub fn command(args: &Pack) -> Result<()> {
         seconds => Duration::from_secs(seconds),
     };
     let goal = Goal { point: args.until.clone(), timeout };
-    let sealed = pack(&input, &args.process, &args.translate, &goal, tty, &mut progress)
+    let mut store = args.store.clone();
+    if store.layout == Layout::Auto && !seal::replaces(output) {
+        // A pipe has nothing beside it.
+        store.layout = Layout::Single;
+    }
+    let sealed = pack(&input, &args.process, &args.translate, &store, &goal, tty, &mut progress)
         .with_context(|| image.display().to_string())?;
     progress.stage("seal");
     sealed.save(output)?;
-    summary(&sealed, output, &mut progress);
+    summary(args, &sealed, output, &mut progress);
     Ok(())
 }
 
@@ -54,6 +65,7 @@ pub fn pack(
     input: &[u8],
     options: &ProcessOptions,
     translate: &TranslateOptions,
+    storing: &StoreOptions,
     goal: &Goal,
     tty: bool,
     progress: &mut Progress,
@@ -64,12 +76,31 @@ pub fn pack(
 
     progress.stage("store");
     let store = tempfile::tempfile().context("cannot make a temporary file for the chunk store")?;
-    let writer = ChunkWriter::new(BufWriter::with_capacity(1 << 20, store), ChunkOptions::default());
-    let built = vfs_build::build(&tree, &image, writer, &mut |done, total| progress.bytes(done, total))?;
+    let chunk_options = ChunkOptions::default();
+    let cache: Box<dyn ChunkCache> = match (&storing.cache, storing.no_cache) {
+        (_, true) => Box::new(NoCache),
+        (Some(directory), false) => Box::new(
+            PackCache::open(directory, chunk_options.level)
+                .with_context(|| format!("cannot use the cache {}", directory.display()))?,
+        ),
+        // One that nobody asked for may be missing.
+        (None, false) => {
+            match cache::directory("chunks").map(|dir| PackCache::open(&dir, chunk_options.level)) {
+                Some(Ok(cache)) => Box::new(cache),
+                _ => Box::new(NoCache),
+            }
+        }
+    };
+    let writer = ChunkWriter::with_cache(BufWriter::with_capacity(1 << 20, store), chunk_options, cache);
+    let mut built = vfs_build::build(&tree, &image, writer, &mut |done, total| progress.bytes(done, total))?;
     let store: File = built.store.into_inner().context("cannot write the chunk store to a temporary file")?;
     let store = Mapped::of(&store).context("cannot map the chunk store")?;
-    let chunks: Vec<(u64, u32)> =
-        built.chunks.table.iter().map(|chunk| (chunk.offset, chunk.stored_len)).collect();
+    let layout = match storing.layout {
+        Layout::Single => ChunkLayout::Single,
+        Layout::Split => ChunkLayout::Split,
+        Layout::Auto if built.chunks.store_bytes <= SINGLE_BYTES => ChunkLayout::Single,
+        Layout::Auto => ChunkLayout::Split,
+    };
 
     progress.stage("freeze");
     let boot = seat::boot(&image.config, options, goal.point.until, tty)?;
@@ -80,17 +111,21 @@ pub fn pack(
         engine: embedded::ENGINE,
         archive: &built.archive,
         store: &store,
-        chunks: &chunks,
         boot: &boot,
         goal,
-        chunk_slot: places.chunk_slot,
+        chunk_slot: match layout {
+            ChunkLayout::Single => places.chunk_slot,
+            ChunkLayout::Split => u32::MAX,
+        },
         seed: *digest.as_bytes(),
         plan: None,
     };
-    let plan = Plan::new(translate, places, frozen_input, &mut |line| progress.detail(line))?;
+    let training = Training::new(&translate.train, frozen_input, &mut |line| progress.detail(line))?;
+    let plan = Plan::new(translate, places, training.profile)?;
     frozen_input.plan = plan.as_ref();
     let mut log = |level, line: &str| match level {
         LogLevel::Strace => progress.say(line),
+        LogLevel::Failure => progress.say(&format!("friscy-snap: {line}")),
         LogLevel::Warning => progress.detail(&format!("friscy-snap: {line}")),
     };
     let frozen = freeze::freeze(frozen_input, &mut log, &mut |count| progress.instructions(count))?;
@@ -99,7 +134,12 @@ pub fn pack(
     }
 
     progress.stage("link");
-    let linked = link::link(&frozen.wasm, store.len() as u64, frozen.translated.as_ref())?;
+    let order = Order::new(&built.chunks.table, &[frozen.next, training.touched].concat(), &frozen.touched);
+    vfs::place_chunks(&mut built.archive, &order.offsets)?;
+    let store = Ordered::new(store, &order)?;
+    let inside = if layout == ChunkLayout::Single { built.chunks.store_bytes } else { 0 };
+    let linked =
+        link::link(&frozen.wasm, (frozen.archive_at, &built.archive), inside, frozen.translated.as_ref())?;
     if let Some(warning) = secrets::warning(&boot.env, &linked.data_tail) {
         progress.say(&format!("friscy-snap: warning: {warning}"));
     }
@@ -119,11 +159,12 @@ pub fn pack(
         memory_bytes: boot.memory_bytes,
         ports: image.config.exposed_ports.clone(),
         chunks: ChunkInfo {
-            layout: ChunkLayout::Single,
-            count: u32::try_from(chunks.len())?,
+            layout,
+            count: u32::try_from(built.chunks.table.len())?,
             stored_bytes: built.chunks.store_bytes,
             raw_bytes: built.chunks.raw_bytes,
-            digest: blake3::hash(&store).to_hex().to_string(),
+            digest: store.digest(),
+            profile_bytes: order.first_bytes,
         },
         sizes: Sizes {
             image: input.len() as u64,
@@ -134,8 +175,7 @@ pub fn pack(
             archive: built.archive.len() as u64,
         },
     };
-    let chunk_lens: Vec<u32> = chunks.iter().map(|&(_, len)| len).collect();
-    seal::seal(linked, store, manifest, &boot, &chunk_lens)
+    seal::seal(linked, store, manifest, &boot)
 }
 
 fn translated_info(output: &Output) -> TranslatedInfo {
@@ -161,7 +201,7 @@ fn entry(boot: &Boot) -> Entry {
     }
 }
 
-fn summary(sealed: &Sealed, output: &Path, progress: &mut Progress) {
+fn summary(args: &Pack, sealed: &Sealed, output: &Path, progress: &mut Progress) {
     let stages = progress.finish();
     let times: Vec<String> =
         stages.iter().map(|(name, time)| format!("{name} {:.2}", time.as_secs_f64())).collect();
@@ -169,6 +209,26 @@ fn summary(sealed: &Sealed, output: &Path, progress: &mut Progress) {
     let manifest = &sealed.manifest;
     let sizes = &manifest.sizes;
     let (file_bytes, memory_pages) = (sealed.file_bytes(), sealed.memory_pages());
+    let chunks = &manifest.chunks;
+    let layout = match (args.store.layout, chunks.layout) {
+        (Layout::Auto, ChunkLayout::Single) => format!(
+            "layout single, since chunks of {} are few enough to come with the file (auto: up to {})",
+            size(chunks.stored_bytes),
+            size(SINGLE_BYTES)
+        ),
+        (Layout::Auto, ChunkLayout::Split) => format!(
+            "layout split, since chunks of {} are better fetched when they are needed (auto: above {}): {} belongs \
+             beside {}",
+            size(chunks.stored_bytes),
+            size(SINGLE_BYTES),
+            seal::beside(output).display(),
+            output.display()
+        ),
+        (_, ChunkLayout::Single) => "layout single".to_string(),
+        (_, ChunkLayout::Split) => {
+            format!("layout split: {} belongs beside it", seal::beside(output).display())
+        }
+    };
     let lines = [
         format!(
             "{}: {} from an image of {}; engine {}, translated {}, memory {} (of which file system index {}), chunks {} of {}",
@@ -182,6 +242,7 @@ fn summary(sealed: &Sealed, output: &Path, progress: &mut Progress) {
             size(manifest.chunks.stored_bytes),
             size(manifest.chunks.raw_bytes),
         ),
+        format!("{layout}; {} of chunks are read first", size(chunks.profile_bytes)),
         format!(
             "frozen at {} after {} instructions, {} of linear memory; {total:.2} s: {}",
             manifest.freeze,

@@ -1,55 +1,94 @@
-//! The web page that opens an app: files from `bundle/web`, and the app beside
-//! them under a name that changes with its contents, so that caches may keep it
-//! for ever. `serve` hands it out, `bundle` writes it down.
+//! The web page that opens an app: the files that `bundle/build.mjs` made, and
+//! the app beside them. All names but that of the page itself change with the
+//! contents, so that caches may keep the files for ever. `serve` hands them
+//! out, `bundle` writes them down.
 
-use anyhow::{Result, bail};
+use std::borrow::Cow;
+
+use anyhow::{Context, Result, bail};
+use friscy_formats::manifest::ChunkInfo;
 
 use crate::app::App;
 use crate::embedded;
 
-/// What the page asks for to learn which app it opens.
-pub const CONFIG: &str = "friscy.json";
+/// The page itself.
+pub const INDEX: &str = "index.html";
+/// In [`INDEX`], where it is said which app it opens (`bundle/web/boot.js`, `Config`).
+const CONFIG: &str = r#"{"app":"app.wasm"}"#;
+/// Bytes in each file, when the chunk store is cut into files: a few chunks, one round trip.
+pub const BLOCK_BYTES: usize = 256 << 10;
 
-/// The files of a page but for the app itself.
+/// A file of the page.
 #[derive(Debug)]
-pub struct Page {
-    /// Name of the app's file.
-    pub app_name: String,
-    /// [`CONFIG`], as JSON.
-    config: Vec<u8>,
+pub struct Asset<'a> {
+    /// Its path below the page's directory.
+    pub name: Cow<'a, str>,
+    /// Its contents.
+    pub bytes: Cow<'a, [u8]>,
 }
 
-impl Page {
-    /// The page for `app`, whose file is called `stem`.
-    pub fn new(app: &App, stem: &str) -> Result<Page> {
-        if embedded::WEB.is_empty() {
-            bail!(
-                "this friscy-snap was built without the page: install Node.js (https://nodejs.org), which fetches its terminal, and build again"
-            );
+impl Asset<'_> {
+    /// Never another one under this name.
+    pub fn immutable(&self) -> bool {
+        self.name.split('.').any(is_digest)
+    }
+}
+
+/// The page for `app`, whose file is called `stem`. With `blocks` its chunk store is cut into files.
+pub fn assets<'a>(app: &'a App, stem: &str, blocks: bool) -> Result<Vec<Asset<'a>>> {
+    if embedded::WEB.is_empty() {
+        bail!(
+            "this friscy-snap was built without the page: install Node.js (https://nodejs.org), which makes it, and \
+             build again"
+        );
+    }
+    // Names end up in URLs: letters, digits, dash and underscore need no escape.
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let stem: String = stem.chars().map(plain).take(64).collect();
+    let app_name = format!("{stem}.{}.wasm", short(&app.digest));
+    let ChunkInfo { digest, stored_bytes, profile_bytes, .. } = &app.manifest.chunks;
+    let store_name = format!("{stem}.{}.chunks", short(digest));
+    let mut config = serde_json::json!({ "app": app_name, "bytes": app.bytes().len(), "title": stem });
+    let mut assets = Vec::new();
+    if let Some(store) = app.beside() {
+        let place = serde_json::json!({ "url": store_name, "bytes": stored_bytes, "profile": profile_bytes });
+        config["chunks"] = place;
+        if blocks {
+            config["chunks"]["block"] = BLOCK_BYTES.into();
+            for (number, block) in store.chunks(BLOCK_BYTES).enumerate() {
+                let name = format!("{store_name}/{number}").into();
+                assets.push(Asset { name, bytes: block.into() });
+            }
+        } else {
+            assets.push(Asset { name: store_name.into(), bytes: store.into() });
         }
-        // Names end up in URLs: letters, digits, dash and dot need no escape.
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        let stem: String = stem.chars().map(plain).take(64).collect();
-        let app_name = format!("{stem}.{}.wasm", &app.digest[..16]);
-        let config = serde_json::json!({
-            "app": app_name,
-            "bytes": app.bytes().len(),
-            "title": stem,
-            "tty": app.boot.tty,
-        });
-        Ok(Page { config: serde_json::to_vec_pretty(&config)?, app_name })
     }
+    assets.push(Asset { name: app_name.into(), bytes: app.bytes().into() });
+    for &(name, bytes) in embedded::WEB {
+        assets.push(Asset { name: name.into(), bytes: bytes.into() });
+    }
+    let index = assets.iter_mut().find(|asset| asset.name == INDEX).context("the page is missing")?;
+    let page = std::str::from_utf8(&index.bytes)?;
+    // Within <script>, so that nothing in it may end that element.
+    let config = config.to_string().replace('<', "\\u003c");
+    let filled = page.replacen(CONFIG, &config, 1);
+    if filled == page {
+        bail!("the page has no place for what it opens");
+    }
+    index.bytes = filled.into_bytes().into();
+    // The page names all the others: it comes last, so that whoever loads it meanwhile finds all of one version.
+    assets.sort_by_key(|asset| asset.name == INDEX);
+    Ok(assets)
+}
 
-    /// All files: path in the page's directory, contents.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        embedded::WEB.iter().copied().chain([(CONFIG, self.config.as_slice())])
-    }
+/// As much of a digest as a name needs.
+fn short(digest: &str) -> &str {
+    &digest[..digest.len().min(16)]
+}
 
-    /// The file at `path`; the empty path is the page itself.
-    pub fn file(&self, path: &str) -> Option<(&str, &[u8])> {
-        let path = if path.is_empty() { "index.html" } else { path };
-        self.files().find(|(name, _)| *name == path)
-    }
+fn is_digest(part: &str) -> bool {
+    let part = part.split('/').next().unwrap_or_default();
+    part.len() == 16 && part.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The type that a browser must be told.
@@ -57,15 +96,23 @@ pub fn mime(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
         "html" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "json" | "map" => "application/json",
-        "webmanifest" => "application/manifest+json",
         "wasm" => "application/wasm",
         "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "txt" | "md" => "text/plain; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_a_digest_are_for_ever() {
+        let immutable =
+            |name: &'static str| Asset { name: name.into(), bytes: b"".as_slice().into() }.immutable();
+        assert!(immutable("main.b4a5834964a86dab.js"));
+        assert!(immutable("app.b4a5834964a86dab.chunks/17"));
+        assert!(!immutable("index.html") && !immutable("icon.svg"));
     }
 }

@@ -76,6 +76,7 @@ impl Ring {
             token: u64_at(memory, entry + 8)?,
             addr: u64_at(memory, entry + 16)?,
             len: u64_at(memory, entry + 24)?,
+            offset: u64_at(memory, entry + 32)?,
         };
         put(memory, self.at + field::SQ_HEAD, &head.wrapping_add(1).to_le_bytes())?;
         Ok(Some(submission))
@@ -119,6 +120,13 @@ impl Ring {
         put(memory, self.at + field::ROWS, &rows.to_le_bytes())?;
         put(memory, self.at + field::COLS, &cols.to_le_bytes())
     }
+}
+
+/// The stored form that a request for a chunk names; none when it does not lie in `store`.
+pub fn chunk<'s>(store: &'s [u8], entry: &Submission) -> Option<&'s [u8]> {
+    let start = usize::try_from(entry.offset).ok()?;
+    let end = start.checked_add(usize::try_from(entry.len).ok()?)?;
+    store.get(start..end)
 }
 
 /// The bytes of a request's buffer; none when they would lie outside of memory.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use friscy_formats::boot::Until;
 
 use crate::app::{App, WASM_MAGIC};
-use crate::cli::{Run, TranslateOptions};
+use crate::cli::{Run, StoreOptions, TranslateOptions};
 use crate::host::{self, Outcome};
 use crate::mapped::Mapped;
 use crate::marks::{self, Marks};
@@ -19,7 +19,7 @@ pub fn command(args: &Run) -> Result<u8> {
     let bytes = Mapped::open(&args.app)?;
     let name = args.app.display().to_string();
     let app = if bytes.starts_with(WASM_MAGIC) {
-        App::new(bytes).with_context(|| name.clone())?
+        App::named(bytes, &args.app).with_context(|| name.clone())?
     } else {
         pack_first(&bytes, args).with_context(|| name.clone())?
     };
@@ -52,10 +52,18 @@ pub fn command(args: &Run) -> Result<u8> {
 fn pack_first(image: &[u8], args: &Run) -> Result<App> {
     let mut progress = Progress::new(args.talk);
     let tty = args.process.tty.unwrap_or_else(terminal::present);
-    let sealed =
-        pack::pack(image, &args.process, &TranslateOptions::off(), &Until::Entry.into(), tty, &mut progress)?;
+    let sealed = pack::pack(
+        image,
+        &args.process,
+        &TranslateOptions::off(),
+        &StoreOptions::default(),
+        &Until::Entry.into(),
+        tty,
+        &mut progress,
+    )?;
     progress.finish();
-    App::new(sealed.into_mapped()?)
+    let (app, store) = sealed.into_mapped()?;
+    App::new(app, store)
 }
 
 /// For `--stats`.

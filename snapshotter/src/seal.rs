@@ -1,21 +1,62 @@
 //! Stage *seal*: manifest and digests, and the file under its name.
 //!
-//! The file is written beside its place under a temporary name, validated as
-//! every engine would, and renamed: nobody ever sees half of it.
+//! Files are written beside their place under a temporary name, validated as
+//! every engine would, and renamed: nobody ever sees half of one.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use friscy_formats::app::{MANIFEST_SECTION, SEAL_SECTION, custom_section};
+use friscy_formats::app::{MANIFEST_SECTION, SEAL_SECTION, custom_section, seal_of};
 use friscy_formats::boot::Boot;
-use friscy_formats::manifest::Manifest;
+use friscy_formats::chunk_order::Order;
+use friscy_formats::manifest::{ChunkLayout, Manifest};
 
-use crate::app::{BOOT_SECTION, CHUNKS_SECTION};
+use crate::app::BOOT_SECTION;
 use crate::link::Linked;
 use crate::mapped::Mapped;
+
+/// The chunk store, in parts of a file that has it in another order.
+#[derive(Debug)]
+pub struct Ordered {
+    store: Mapped,
+    parts: Vec<Range<usize>>,
+}
+
+impl Ordered {
+    /// `store` in the order that `order` gives it.
+    pub fn new(store: Mapped, order: &Order) -> Result<Ordered> {
+        let part = |range: &Range<u64>| Ok(usize::try_from(range.start)?..usize::try_from(range.end)?);
+        let parts = order.parts.iter().map(part).collect::<Result<_>>()?;
+        Ok(Ordered { store, parts })
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| &self.store[part.clone()])
+    }
+
+    /// blake3, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.pieces() {
+            hasher.update(piece);
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// Where the chunk store of the app at `path` is, when it is beside it.
+pub fn beside(path: &Path) -> PathBuf {
+    path.with_extension("chunks")
+}
+
+/// Whether [`Sealed::save`] puts a new file at `path`: a device or pipe is written to, not replaced.
+pub fn replaces(path: &Path) -> bool {
+    path.metadata().map_or(true, |metadata| metadata.is_file() || metadata.is_dir())
+}
 
 /// A finished app.wasm that lies nowhere yet.
 #[derive(Debug)]
@@ -25,41 +66,30 @@ pub struct Sealed {
     /// The Wasm header and our custom sections.
     front: Vec<u8>,
     linked: Linked,
-    store: Mapped,
+    store: Ordered,
     /// The section that ends the file.
     seal: Vec<u8>,
 }
 
-/// Put the parts together. `chunk_lens` is the stored length of each chunk.
-pub fn seal(
-    linked: Linked,
-    store: Mapped,
-    manifest: Manifest,
-    boot: &Boot,
-    chunk_lens: &[u32],
-) -> Result<Sealed> {
+/// Put the parts together.
+pub fn seal(linked: Linked, store: Ordered, manifest: Manifest, boot: &Boot) -> Result<Sealed> {
     let json = serde_json::to_vec(&manifest)?;
-    let chunk_table: Vec<u8> = chunk_lens.iter().flat_map(|len| len.to_le_bytes()).collect();
     let mut front = wasm_encoder::Module::HEADER.to_vec();
-    for (name, contents) in
-        [(MANIFEST_SECTION, json), (BOOT_SECTION, boot.to_bytes()), (CHUNKS_SECTION, chunk_table)]
-    {
+    for (name, contents) in [(MANIFEST_SECTION, json), (BOOT_SECTION, boot.to_bytes())] {
         front.extend_from_slice(&custom_section(name, &contents).context("a section passes 4 GiB")?);
     }
-    let mut sealed = Sealed { manifest, front, linked, store, seal: Vec::new() };
-    let mut hasher = blake3::Hasher::new();
-    for piece in sealed.pieces() {
-        hasher.update(piece);
-    }
-    sealed.seal =
-        custom_section(SEAL_SECTION, hasher.finalize().as_bytes()).context("the seal is too long")?;
-    Ok(sealed)
+    let Linked { code, data_head, data_tail, .. } = &linked;
+    let start = (front.len() + code.len() + data_head.len()) as u64;
+    let len = if manifest.chunks.layout == ChunkLayout::Single { manifest.chunks.stored_bytes } else { 0 };
+    let contents = seal_of([&front[..], code, data_head, data_tail], start..start + len);
+    let seal = custom_section(SEAL_SECTION, &contents).context("the seal is too long")?;
+    Ok(Sealed { manifest, front, linked, store, seal })
 }
 
 impl Sealed {
-    /// Bytes of the file.
+    /// Bytes of app.wasm.
     pub fn file_bytes(&self) -> u64 {
-        self.pieces().iter().map(|piece| piece.len() as u64).sum()
+        self.pieces().map(|piece| piece.len() as u64).sum()
     }
 
     /// Linear memory at open, in pages of 64 KiB.
@@ -67,31 +97,40 @@ impl Sealed {
         self.linked.memory_pages
     }
 
-    fn pieces(&self) -> [&[u8]; 6] {
+    fn split(&self) -> bool {
+        self.manifest.chunks.layout == ChunkLayout::Split
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let Linked { code, data_head, data_tail, .. } = &self.linked;
-        [&self.front, code, data_head, &self.store, data_tail, &self.seal]
+        let store = self.store.pieces().filter(|_| !self.split());
+        [&self.front[..], code, data_head].into_iter().chain(store).chain([&data_tail[..], &self.seal])
     }
 
     fn write(&self, file: &mut File) -> io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        for piece in self.pieces() {
-            writer.write_all(piece)?;
-        }
-        writer.flush()
+        write(file, self.pieces())
     }
 
-    /// The file without a name, for who runs it right away.
-    pub fn into_mapped(self) -> Result<Mapped> {
-        let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
-        self.write(&mut file).context("cannot write a temporary file")?;
-        Ok(Mapped::of(&file)?)
+    /// The app without a name, and its chunk store when that is beside it: for who runs it right away.
+    pub fn into_mapped(self) -> Result<(Mapped, Option<Mapped>)> {
+        let mapped = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
+            write(&mut file, pieces).context("cannot write a temporary file")?;
+            Ok::<_, anyhow::Error>(Mapped::of(&file)?)
+        };
+        let app = mapped(&mut self.pieces())?;
+        let store = self.split().then(|| mapped(&mut self.store.pieces())).transpose()?;
+        Ok((app, store))
     }
 
-    /// The file at `path`. On failure nothing is left behind and an older file stays as it was.
+    /// The app at `path`, and its chunk store beside it when it is split. On failure nothing is left behind and
+    /// older files stay as they were.
     pub fn save(&self, path: &Path) -> Result<()> {
         let name = path.display();
-        // A device or pipe is written to, not replaced.
-        if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        if !replaces(path) {
+            if self.split() {
+                anyhow::bail!("{name} is no file and has nothing beside it; use --layout single");
+            }
             let mut file =
                 File::options().write(true).open(path).with_context(|| format!("cannot write {name}"))?;
             return self.write(&mut file).with_context(|| format!("cannot write {name}"));
@@ -103,17 +142,38 @@ impl Sealed {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        let mut file = tempfile::Builder::new()
-            .prefix(".friscy-snap-")
-            .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(&directory)
-            .with_context(|| format!("cannot write to the directory {}", directory.display()))?;
-        self.write(file.as_file_mut()).with_context(|| format!("cannot write {name}"))?;
+        let temporary = || {
+            tempfile::Builder::new()
+                .prefix(".friscy-snap-")
+                .permissions(std::fs::Permissions::from_mode(0o666))
+                .tempfile_in(&directory)
+                .with_context(|| format!("cannot write to the directory {}", directory.display()))
+        };
+        let failed = |path: &Path| format!("cannot write {}", path.display());
+        let mut file = temporary()?;
+        self.write(file.as_file_mut()).with_context(|| failed(path))?;
         validate(&Mapped::of(file.as_file())?)
             .with_context(|| format!("{name} came out wrong, please report this"))?;
-        file.persist(path).map_err(|error| error.error).with_context(|| format!("cannot write {name}"))?;
+        let beside = beside(path);
+        if beside == path {
+            anyhow::bail!("{name} is the name that the chunk store beside the app has; give it another one");
+        }
+        if self.split() {
+            let mut store = temporary()?;
+            write(store.as_file_mut(), self.store.pieces()).with_context(|| failed(&beside))?;
+            store.persist(&beside).map_err(|error| error.error).with_context(|| failed(&beside))?;
+        }
+        file.persist(path).map_err(|error| error.error).with_context(|| failed(path))?;
         Ok(())
     }
+}
+
+fn write<'b>(file: &mut File, pieces: impl Iterator<Item = &'b [u8]>) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    for piece in pieces {
+        writer.write_all(piece)?;
+    }
+    writer.flush()
 }
 
 /// Whether an engine takes this module. The features are those that every engine has; facts measured say which.

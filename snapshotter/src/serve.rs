@@ -1,16 +1,18 @@
 //! `friscy-snap serve`: the page on this machine. A static server and nothing
-//! more; any other does as well, no header of ours is needed.
+//! more; any other does as well, no header of ours is needed. Knows Range, and
+//! content codings that it makes when they are first asked for.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::app::App;
 use crate::cli::Serve;
-use crate::page::{Page, mime};
+use crate::coding::{self, Coding, Effort};
+use crate::page::{self, Asset, INDEX, mime};
 
 /// A connection on which nothing is asked for this long is closed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,16 +20,43 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HEAD_MAX: u64 = 16 << 10;
 
 struct Site {
-    app: App,
-    page: Page,
+    files: Vec<Served>,
     verbose: bool,
+}
+
+/// A file, and its compressed forms once somebody wanted them, in the order of [`Coding::ALL`].
+struct Served {
+    asset: Asset<'static>,
+    coded: [OnceLock<Option<Vec<u8>>>; 3],
+}
+
+impl Served {
+    /// The first of these codings that helps.
+    fn coded(&self, accepted: &str) -> Option<(Coding, &[u8])> {
+        Coding::accepted(accepted).filter(|_| coding::shrinks(&self.asset.name)).find_map(|coding| {
+            let place = &self.coded[Coding::ALL.iter().position(|&c| c == coding)?];
+            let make = || coding.encode(&self.asset.bytes, Effort::Now).unwrap_or_default();
+            Some((coding, place.get_or_init(make).as_deref()?))
+        })
+    }
+}
+
+impl Site {
+    fn file(&self, path: &str) -> Option<&Served> {
+        let path = if path.is_empty() { INDEX } else { path };
+        self.files.iter().find(|file| file.asset.name == path)
+    }
 }
 
 /// `friscy-snap serve`: until it is interrupted.
 pub fn command(args: &Serve) -> Result<()> {
     let app = App::open(&args.app)?;
     let stem = args.app.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let site = Arc::new(Site { page: Page::new(&app, &stem)?, app, verbose: args.talk.verbose });
+    // Served until the process ends.
+    let app: &'static App = Box::leak(Box::new(app));
+    let served = |asset| Served { asset, coded: Default::default() };
+    let files = page::assets(app, &stem, false)?.into_iter().map(served).collect();
+    let site = Arc::new(Site { files, verbose: args.talk.verbose });
     let listener = TcpListener::bind((args.host.as_str(), args.port)).with_context(|| {
         format!("cannot listen at {}:{}; --port 0 takes a free port", args.host, args.port)
     })?;
@@ -53,6 +82,7 @@ struct Request {
     method: String,
     path: String,
     range: Option<String>,
+    accept_encoding: String,
     /// No further request comes on this connection.
     last: bool,
 }
@@ -88,7 +118,7 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let path = target.split(['?', '#']).next().unwrap_or_default().trim_start_matches('/').to_string();
     // A request with a body is refused, and its body not read: the connection ends there.
     let last = words.next().as_deref() != Some("HTTP/1.1") || !matches!(method.as_str(), "GET" | "HEAD");
-    let mut request = Request { method, path, range: None, last };
+    let mut request = Request { method, path, range: None, accept_encoding: String::new(), last };
     loop {
         line.clear();
         if head.read_line(&mut line)? == 0 {
@@ -99,6 +129,7 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         }
         let Some((name, value)) = line.split_once(':') else { continue };
         match name.to_ascii_lowercase().as_str() {
+            "accept-encoding" => request.accept_encoding = value.trim().to_string(),
             "range" => request.range = Some(value.trim().to_string()),
             "connection" => request.last |= value.trim().eq_ignore_ascii_case("close"),
             _ => {}
@@ -107,18 +138,24 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
 }
 
 fn answer(site: &Site, request: &Request, mut stream: &TcpStream) -> io::Result<()> {
-    let path = request.path.as_str();
-    let is_app = path == site.page.app_name || path == "app.wasm";
-    let (mut status, kind, bytes) = match site.page.file(path) {
-        _ if !matches!(request.method.as_str(), "GET" | "HEAD") => {
-            ("405 Method Not Allowed", "text/plain", b"only GET and HEAD\n".as_slice())
-        }
-        _ if is_app => ("200 OK", "application/wasm", site.app.bytes()),
-        Some((name, bytes)) => ("200 OK", mime(name), bytes),
-        None => ("404 Not Found", "text/plain", b"not found\n".as_slice()),
-    };
-    let mut span = 0..bytes.len();
     let mut extra = String::new();
+    let file = site.file(&request.path);
+    let (mut status, kind, mut bytes): (_, _, &[u8]) = match file {
+        _ if !matches!(request.method.as_str(), "GET" | "HEAD") => {
+            ("405 Method Not Allowed", "text/plain", b"only GET and HEAD\n")
+        }
+        Some(file) => ("200 OK", mime(&file.asset.name), &file.asset.bytes),
+        None => ("404 Not Found", "text/plain", b"not found\n"),
+    };
+    // A range is one of the file as it is.
+    if let ("200 OK", Some(file), None) = (status, file, &request.range) {
+        if let Some((coding, coded)) = file.coded(&request.accept_encoding) {
+            extra = format!("Content-Encoding: {}\r\n", coding.name());
+            bytes = coded;
+        }
+        extra.push_str("Vary: Accept-Encoding\r\n");
+    }
+    let mut span = 0..bytes.len();
     if let ("200 OK", Some(asked)) = (status, &request.range) {
         match range(asked, bytes.len()) {
             Asked::All => {}
@@ -134,7 +171,8 @@ fn answer(site: &Site, request: &Request, mut stream: &TcpStream) -> io::Result<
             }
         }
     }
-    let cache = if is_app && path != "app.wasm" { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let forever = file.is_some_and(|file| file.asset.immutable());
+    let cache = if forever { "public, max-age=31536000, immutable" } else { "no-cache" };
     let end = if request.last { "Connection: close\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n\

@@ -24,16 +24,40 @@ pub struct Plan {
     training: Profile,
 }
 
+/// What training commands did.
+#[derive(Debug, Default)]
+pub struct Training {
+    /// The code that ran.
+    pub profile: Profile,
+    /// The chunks that were read, in order.
+    pub touched: Vec<u32>,
+}
+
+impl Training {
+    /// Run the training commands. `say` gets a line for each.
+    pub fn new(commands: &[String], input: Input<'_>, say: &mut dyn FnMut(&str)) -> Result<Training> {
+        let mut training = Training::default();
+        for command in commands {
+            let boot = Boot {
+                argv: words(command).with_context(|| format!("--train {command}"))?,
+                tty: false,
+                until: Until::Never,
+                ..input.boot.clone()
+            };
+            say(&format!("training: {command}"));
+            let (profile, touched) =
+                freeze::train(input, &boot, TRAINING_MAX).with_context(|| format!("--train {command}"))?;
+            training.profile.merge(profile);
+            training.touched.extend(touched);
+        }
+        Ok(training)
+    }
+}
+
 impl Plan {
-    /// Run the training commands. `None` when nothing is to be translated. `say` gets a line for each command.
-    pub fn new(
-        args: &TranslateOptions,
-        places: Places,
-        input: Input<'_>,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<Option<Plan>> {
+    /// `None` when nothing is to be translated.
+    pub fn new(args: &TranslateOptions, places: Places, training: Profile) -> Result<Option<Plan>> {
         let hot_only = match args.aot {
-            Aot::Off if !args.train.is_empty() => bail!("--train is of no use with --aot off"),
             Aot::Off => return Ok(None),
             Aot::Auto => true,
             Aot::All => false,
@@ -44,19 +68,6 @@ impl Plan {
             first_slot: places.translated_slot,
             check_type: places.check_type,
         };
-        let mut training = Profile::default();
-        for command in &args.train {
-            let boot = Boot {
-                argv: words(command).with_context(|| format!("--train {command}"))?,
-                tty: false,
-                until: Until::Never,
-                ..input.boot.clone()
-            };
-            say(&format!("training: {command}"));
-            let profile =
-                freeze::train(input, &boot, TRAINING_MAX).with_context(|| format!("--train {command}"))?;
-            training.merge(profile);
-        }
         Ok(Some(Plan { options, training }))
     }
 

@@ -3,8 +3,6 @@
 //! Used twice: by the freeze stage, in a world where nothing is real, and by
 //! the native host, in the real one. The difference is [`World`].
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, anyhow, bail};
 use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::Boot;
@@ -13,6 +11,7 @@ use wasmtime::{
     AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Store, TypedFunc,
 };
 
+use crate::cache;
 use crate::ring::Ring;
 
 const WASI: &str = "wasi_snapshot_preview1";
@@ -36,20 +35,12 @@ pub fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }
 
-/// Where compiled engines are kept, if anywhere: `$XDG_CACHE_HOME/friscy-snap` or `~/.cache/friscy-snap`.
-fn cache_directory() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".cache")))
-        .map(|dir| dir.join("friscy-snap"))
-}
-
 /// The compiler and its cache. A cache that cannot be written is none.
 pub fn engine() -> Result<Engine> {
     let mut config = Config::new();
     // Guest code is interpreted without host recursion, but exec, path walks and the like nest a little.
     config.max_wasm_stack(2 << 20).async_stack_size(4 << 20);
-    if let Some(directory) = cache_directory() {
+    if let Some(directory) = cache::directory("code") {
         let mut cache = wasmtime::CacheConfig::new();
         cache.with_directory(directory);
         if let Ok(cache) = wasmtime::Cache::new(cache) {
@@ -206,13 +197,14 @@ impl Vm {
         self.lines(store, "friscy_caveats")
     }
 
-    /// Mount the VFS archive.
-    pub fn mount(&self, mut store: impl AsContextMut, archive: &[u8]) -> Result<()> {
+    /// Mount the VFS archive; where it lies from now on.
+    pub fn mount(&self, mut store: impl AsContextMut, archive: &[u8]) -> Result<u32> {
         let at = self.put(&mut store, archive)?;
         let mount: TypedFunc<(u32, u32), u32> =
             self.instance.get_typed_func(&mut store, "friscy_mount").map_err(wasmtime_error)?;
         let answer = mount.call(&mut store, (at, archive.len() as u32)).map_err(wasmtime_error)?;
-        self.checked(&store, answer)
+        self.checked(&store, answer)?;
+        Ok(at)
     }
 
     /// Start a program. The error is one line for the user.

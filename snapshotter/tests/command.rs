@@ -160,7 +160,7 @@ fn bad_input_is_one_clear_line_and_leaves_nothing_behind() {
     write(path, "image.tar", embedded::DEMO);
     // Same length, so that the tar stays whole.
     write(path, "other.tar", &replaced(embedded::DEMO, b"\"riscv64\"", b"\"mips64l\""));
-    write(path, "later.wasm", &replaced(&app, b"{\"format\":1,", b"{\"format\":9,"));
+    write(path, "later.wasm", &replaced(&app, b"{\"format\":2,", b"{\"format\":9,"));
     std::fs::create_dir(path.join("folder")).expect("it can be made");
     let before = listing(path);
 
@@ -201,6 +201,47 @@ fn bad_input_is_one_clear_line_and_leaves_nothing_behind() {
         assert!(code == 2 || said.lines().count() == 1, "{arguments:?}: {said}");
         assert_eq!(listing(path), before, "{arguments:?} left something behind");
     }
+}
+
+#[test]
+fn a_split_app_reads_what_is_beside_it_and_says_what_is_wrong_with_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path();
+    let pack =
+        ["-", "-o", "s.wasm", "-q", "--layout", "split", "--train", "/bin/sh -c mandel", "--cache", "cache"];
+    for again in [false, true] {
+        let output = friscy_snap(&pack, path, embedded::DEMO);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let packs = listing(path.join("cache").as_path()).iter().flat_map(|dir| listing(dir)).count();
+        assert_eq!(packs, 1, "packed again: {again}");
+    }
+    let run = || friscy_snap(&["run", "s.wasm", "--", "-c", "cat README | wc -l; exit 4"], path, b"");
+    let output = run();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let inspect = || friscy_snap(&["inspect", "s.wasm", "--json"], path, b"");
+    let json: serde_json::Value = serde_json::from_slice(&inspect().stdout).expect("JSON");
+    let chunks = &json["manifest"]["chunks"];
+    assert_eq!(chunks["layout"], "split");
+    assert!(
+        chunks["profile_bytes"].as_u64() > Some(0)
+            && chunks["profile_bytes"].as_u64() <= chunks["stored_bytes"].as_u64()
+    );
+
+    let store = std::fs::read(path.join("s.chunks")).expect("it is beside");
+    write(path, "s.chunks", &store[1..]);
+    let says = |output: Output, code, word: &str| {
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("s.wasm") && said.contains(word), "{said}");
+    };
+    says(run(), 1, "truncated");
+    std::fs::remove_file(path.join("s.chunks")).expect("it is there");
+    says(run(), 1, "belong beside it");
+    write(path, "s.chunks", &vec![0x55; store.len()]);
+    says(run(), 126, "damaged");
+    says(inspect(), 1, "damaged");
+    let output = friscy_snap(&["-", "-o", "/dev/full", "--layout", "split"], path, embedded::DEMO);
+    assert!(text(&output.stderr).contains("--layout single"), "{}", text(&output.stderr));
 }
 
 #[test]

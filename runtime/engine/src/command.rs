@@ -21,6 +21,16 @@ const LONGEST_WAIT_NS: u64 = 3_600_000_000_000;
 const EIO: i64 = -5;
 const EPIPE: i64 = -32;
 
+/// The chunk store beside the file (layout `split`).
+enum Beside {
+    /// Nobody has asked for it.
+    Unopened,
+    /// Open for reading.
+    Open(u32),
+    /// The host gives us no directory that has it.
+    Missing,
+}
+
 /// Run to the guest's end.
 pub(crate) fn main() -> ! {
     state::with(|engine| engine.thaw());
@@ -82,6 +92,23 @@ fn override_boot() -> Result<(), String> {
     })
 }
 
+/// Names that the chunk store beside this file may have, as the packer gives them: by the name that we were called
+/// by, with its directories and without, and by the usual one.
+fn beside() -> Vec<String> {
+    let called = wasi::args().into_iter().next().unwrap_or_default();
+    let called = String::from_utf8_lossy(&called).into_owned();
+    let stem = called.strip_suffix(".wasm").unwrap_or(&called);
+    let last = stem.rsplit('/').next().unwrap_or_default();
+    let mut names: Vec<String> = Vec::new();
+    for stem in [last, stem.trim_start_matches('/'), "app"] {
+        let name = format!("{stem}.chunks");
+        if !stem.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// The standard streams behind the ring's console operations.
 struct Streams {
     door: Door,
@@ -89,6 +116,7 @@ struct Streams {
     reading: Option<Submission>,
     /// poll_oneoff says something about stdin.
     pollable: bool,
+    chunks: Beside,
 }
 
 impl Streams {
@@ -97,6 +125,7 @@ impl Streams {
             door: Door::new(ring),
             reading: None,
             pollable: wasi::filetype(STDIN) != wasi::REGULAR_FILE,
+            chunks: Beside::Unopened,
         }
     }
 
@@ -122,11 +151,30 @@ impl Streams {
                     let _ = wasi::write(STDERR, &line);
                     0
                 }
-                // Layout `split` needs a host that can fetch.
-                Some(Op::ChunkFetch) | None => EIO,
+                Some(Op::ChunkFetch | Op::ChunkRefetch) => self.chunk(&entry),
+                None => EIO,
             };
             self.complete(entry.token, result);
         }
+    }
+
+    /// Read from the file beside this one, in a directory that the host gave us.
+    fn chunk(&mut self, entry: &Submission) -> i64 {
+        if matches!(self.chunks, Beside::Unopened) {
+            let names = beside();
+            self.chunks =
+                names.iter().find_map(|name| wasi::open(name)).map_or(Beside::Missing, Beside::Open);
+            if let (Beside::Missing, Some(name)) = (&self.chunks, names.first()) {
+                let line = format!(
+                    "friscy-snap: the image's files are in {name}, beside this file: give its directory to the \
+                     runtime (wasmtime run --dir .), or pack with --layout single\n"
+                );
+                let _ = wasi::write(STDERR, line.as_bytes());
+            }
+        }
+        let Beside::Open(fd) = self.chunks else { return EIO };
+        let buffer = self.door.buffer(entry);
+        if wasi::read_at(fd, entry.offset, buffer) { buffer.len() as i64 } else { EIO }
     }
 
     fn complete(&mut self, token: u64, result: i64) {

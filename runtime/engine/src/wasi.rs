@@ -46,6 +46,25 @@ mod raw {
         pub(super) fn environ_sizes_get(count: *mut usize, bytes: *mut usize) -> Errno;
         pub(super) fn environ_get(vector: *mut *mut u8, buffer: *mut u8) -> Errno;
         pub(super) fn proc_exit(code: u32) -> !;
+        pub(super) fn fd_prestat_get(fd: u32, prestat: *mut [u32; 2]) -> Errno;
+        pub(super) fn path_open(
+            directory: u32,
+            lookup: u32,
+            path: *const u8,
+            path_len: usize,
+            how: u32,
+            rights: u64,
+            rights_inheriting: u64,
+            flags: u32,
+            opened: *mut u32,
+        ) -> Errno;
+        pub(super) fn fd_pread(
+            fd: u32,
+            vectors: *const Iovec,
+            count: usize,
+            offset: u64,
+            read: *mut usize,
+        ) -> Errno;
     }
 }
 
@@ -138,6 +157,54 @@ pub(crate) fn write(fd: u32, buffer: &[u8]) -> Result<usize, Errno> {
         }
     }
     Ok(done)
+}
+
+/// Rights to read, to seek and to tell, which some hosts want named.
+const RIGHTS_READ: u64 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 21;
+/// Follow symbolic links.
+const LOOKUP_FOLLOW: u32 = 1;
+/// The first descriptor that can be a directory given by the host.
+const FIRST_PREOPEN: u32 = 3;
+
+/// Open `path` for reading in the first of the host's directories that has it.
+pub(crate) fn open(path: &str) -> Option<u32> {
+    for directory in FIRST_PREOPEN.. {
+        let mut prestat = [0; 2];
+        // SAFETY: `prestat` is a tag and a length, two words, and outlives the call.
+        if unsafe { raw::fd_prestat_get(directory, &mut prestat) } != SUCCESS {
+            break;
+        }
+        let mut fd = 0;
+        // SAFETY: `path` is borrowed for the call, and `fd` outlives it.
+        let error = unsafe {
+            let (path, len) = (path.as_ptr(), path.len());
+            raw::path_open(directory, LOOKUP_FOLLOW, path, len, 0, RIGHTS_READ, 0, 0, &mut fd)
+        };
+        if error == SUCCESS {
+            return Some(fd);
+        }
+    }
+    None
+}
+
+/// Fill `buffer` from `offset` of an open file. False when the file ends before.
+pub(crate) fn read_at(fd: u32, mut offset: u64, buffer: &mut [u8]) -> bool {
+    let mut rest = buffer;
+    while !rest.is_empty() {
+        let vector = Iovec { base: rest.as_mut_ptr(), len: rest.len() };
+        let mut count = 0;
+        // SAFETY: one vector, describing `rest`, which is exclusively borrowed for the call.
+        match unsafe { raw::fd_pread(fd, &vector, 1, offset, &mut count) } {
+            SUCCESS if count > 0 => {
+                let count = count.min(rest.len());
+                rest = &mut rest[count..];
+                offset += count as u64;
+            }
+            INTR => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// The descriptor's filetype, 0 when the host does not say.

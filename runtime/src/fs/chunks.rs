@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use friscy_formats::chunk::{Chunk, decode};
+use friscy_formats::chunk::{Chunk, ChunkError, decode};
 use friscy_formats::vfs::ArchivedVfs;
 
 use crate::abi::Errno;
@@ -18,6 +18,20 @@ use crate::platform::Platform;
 
 /// Raw bytes that the cache may hold.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// How often a chunk is fetched before what comes is believed to be what there is.
+const ATTEMPTS: u8 = 3;
+
+/// A chunk to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// Its number.
+    pub index: u32,
+    /// Its row.
+    pub chunk: Chunk,
+    /// What came before was damaged.
+    pub again: bool,
+}
 
 /// Reader of one archive's chunks.
 pub struct Chunks {
@@ -45,6 +59,8 @@ struct Fetches {
     flying: BTreeSet<u32>,
     /// Came back damaged or not at all: the next read is told so, once.
     failed: BTreeSet<u32>,
+    /// Came back damaged so many times, and are asked for again.
+    damaged: BTreeMap<u32, u8>,
 }
 
 impl Chunks {
@@ -97,27 +113,49 @@ impl Chunks {
         bytes
     }
 
-    /// Chunks to fetch through the ring: number and row. Each is given out once.
-    pub fn take_requests(&self) -> Vec<(u32, Chunk)> {
+    /// Chunks to fetch through the ring. Each is given out once.
+    pub fn take_requests(&self) -> Vec<Request> {
         let mut fetches = self.fetches.borrow_mut();
         let wanted = std::mem::take(&mut fetches.wanted);
         fetches.flying.extend(&wanted);
-        wanted.into_iter().filter_map(|index| Some((index, self.archive.chunk(index)?))).collect()
+        let request = |index| {
+            let again = fetches.damaged.contains_key(&index);
+            Some(Request { index, chunk: self.archive.chunk(index)?, again })
+        };
+        wanted.into_iter().filter_map(request).collect()
     }
 
-    /// The host's answer for chunk `index`: its stored bytes, or none when it could not be had.
-    pub fn arrived(&self, index: u32, stored: Option<&[u8]>) {
-        self.fetches.borrow_mut().flying.remove(&index);
-        let raw = stored.zip(self.archive.chunk(index)).and_then(|(stored, chunk)| chunk.open(stored).ok());
-        match raw {
-            Some(raw) => {
+    /// The host's answer for chunk `index`: its stored bytes, or none when it could not be had (which the host
+    /// tells the user). A damaged one is asked for again; the error is for the last time.
+    pub fn arrived(&self, index: u32, stored: Option<&[u8]>) -> Result<(), ChunkError> {
+        let mut fetches = self.fetches.borrow_mut();
+        fetches.flying.remove(&index);
+        let opened = stored.zip(self.archive.chunk(index)).map(|(stored, chunk)| chunk.open(stored));
+        let result = match opened {
+            Some(Ok(raw)) => {
+                fetches.damaged.remove(&index);
                 self.keep(index, raw);
+                Ok(())
+            }
+            Some(Err(error)) => {
+                let times = fetches.damaged.entry(index).or_default();
+                *times += 1;
+                if *times < ATTEMPTS {
+                    fetches.wanted.insert(index);
+                    return Ok(());
+                }
+                fetches.damaged.remove(&index);
+                fetches.failed.insert(index);
+                Err(error)
             }
             None => {
-                self.fetches.borrow_mut().failed.insert(index);
+                fetches.failed.insert(index);
+                Ok(())
             }
-        }
+        };
+        drop(fetches);
         self.queue.wake_all();
+        result
     }
 
     /// Chunks decoded since the start.

@@ -1,5 +1,6 @@
 //! madvise(2), msync(2), mlock(2): what does not change where things are mapped.
 
+use super::arena::DIRTY;
 use super::mmap::page_range;
 use super::{Access, Area, AreaFlags, Backing, Mm, PAGE};
 use crate::abi::Errno;
@@ -39,6 +40,21 @@ impl Mm {
         }
         let whole: u64 = parts.iter().map(Area::len).sum();
         if whole < range.end - range.start { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Make private pages of files absent that were not written to: they come again from their file, where they
+    /// are needed. For a snapshot, which has the file too.
+    pub fn drop_clean(&self) {
+        for area in self.areas.borrow().iter() {
+            if area.shared() || matches!(area.backing, Backing::Anonymous) {
+                continue;
+            }
+            self.arena.each_present(area.start / PAGE, area.end / PAGE, |page, flags| {
+                if flags & DIRTY == 0 {
+                    self.arena.clear(page);
+                }
+            });
+        }
     }
 
     fn advise_part(&self, part: &Area, advice: Advice) -> Result<(), Errno> {

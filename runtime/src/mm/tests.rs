@@ -276,6 +276,14 @@ fn file_mappings_fill_write_back_and_end() {
     assert!(!file.sharers.held(1));
     assert_eq!(read_u64(&mm, private + 2 * PAGE), 99);
     check_bytes(&mm);
+    // What was not written to can come again; what was cannot.
+    assert_eq!(read_u64(&mm, private + 4 * PAGE), 4);
+    mm.drop_clean();
+    assert_eq!(mm.arena.flags((private + 4 * PAGE) / PAGE), 0);
+    assert_ne!(mm.arena.flags((private + 2 * PAGE) / PAGE), 0);
+    check_bytes(&mm);
+    assert_eq!((read_u64(&mm, private + 4 * PAGE), read_u64(&mm, private + 2 * PAGE)), (4, 99));
+    check_bytes(&mm);
 }
 
 #[test]

@@ -22,9 +22,6 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long after the first output its marks may take to be written.
 const MARKS_WAIT: Duration = Duration::from_millis(500);
 
-/// Node's host, as it stands beside the page's files.
-const NODE_HOST: &str = include_str!("../../../bundle/node/friscy-node.mjs");
-
 /// An empty app for Node: what any must do.
 const NODE_FLOOR: &str = r#"import { readFile } from "node:fs/promises";
 const module = await WebAssembly.compile(await readFile(process.argv[2]));
@@ -48,9 +45,12 @@ performance.mark = function (name, ...rest) {
 
 /// A WASI command under node:wasi.
 const NODE_WASI: &str = r#"import { readFile } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { WASI } from "node:wasi";
-const wasi = new WASI({ version: "preview1", args: ["app"], returnOnExit: true });
-const module = await WebAssembly.compile(await readFile(process.argv[2]));
+const [, , app] = process.argv;
+const preopens = { "/": dirname(app) };
+const wasi = new WASI({ version: "preview1", args: [basename(app)], preopens, returnOnExit: true });
+const module = await WebAssembly.compile(await readFile(app));
 process.exitCode = wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
 "#;
 
@@ -66,6 +66,8 @@ pub(super) struct Opener {
     marks: Option<PathBuf>,
     /// Begins the line with which it says that it cannot open the file.
     complaint: String,
+    /// Wants the directory named in which the file's chunk store may be.
+    wants_directory: bool,
 }
 
 impl Opener {
@@ -79,6 +81,7 @@ impl Opener {
             what: concat!("friscy-snap ", env!("CARGO_PKG_VERSION")).to_string(),
             marks: Some(marks),
             complaint: "friscy-snap: ".to_string(),
+            wants_directory: false,
         })
     }
 
@@ -86,33 +89,40 @@ impl Opener {
     pub(super) fn node(work: &Path) -> Result<Opener> {
         let node = find_node()?;
         let directory = work.join("node-host");
-        for (name, bytes) in embedded::WEB.iter().filter(|(name, _)| name.ends_with(".js")) {
-            lay(&directory.join("web").join(name), bytes)?;
+        if embedded::NODE_HOST.is_empty() {
+            bail!("this friscy-snap was built without Node.js, which makes the host");
         }
-        let host = directory.join("node/friscy-node.mjs");
+        let host = directory.join("friscy-node.mjs");
         let (marker, floor) = (directory.join("marks.mjs"), directory.join("floor.mjs"));
-        lay(&host, NODE_HOST.as_bytes())?;
+        lay(&host, embedded::NODE_HOST)?;
         lay(&marker, NODE_MARKS.as_bytes())?;
         lay(&floor, NODE_FLOOR.as_bytes())?;
         let what = format!("Node.js {}", version(&node));
         let app = vec![node.clone().into(), "--import".into(), marker.into(), host.into()];
         let floor = vec![node.into(), floor.into()];
-        Ok(Opener { app, floor, what, marks: Some(work.join("node.marks")), complaint: String::new() })
+        Ok(Opener {
+            app,
+            floor,
+            what,
+            marks: Some(work.join("node.marks")),
+            complaint: String::new(),
+            wants_directory: false,
+        })
     }
 
     /// wasmtime, or Node.js's WASI; or why neither.
     pub(super) fn wasi(work: &Path) -> Result<Opener> {
-        let (command, what) = match program("wasmtime".as_ref()) {
+        let (command, what, wants_directory) = match program("wasmtime".as_ref()) {
             Some(wasmtime) => {
                 let what = version(&wasmtime);
-                (vec![wasmtime.into(), "run".into()], what)
+                (vec![wasmtime.into(), "run".into()], what, true)
             }
             None => {
                 let node = find_node().context("neither wasmtime nor Node.js is installed")?;
                 let runner = work.join("wasi.mjs");
                 lay(&runner, NODE_WASI.as_bytes())?;
                 let what = format!("node:wasi {}", version(&node));
-                (vec![node.into(), "--no-warnings".into(), runner.into()], what)
+                (vec![node.into(), "--no-warnings".into(), runner.into()], what, false)
             }
         };
         Ok(Opener {
@@ -121,6 +131,7 @@ impl Opener {
             what,
             marks: None,
             complaint: "Error: ".to_string(),
+            wants_directory,
         })
     }
 
@@ -136,7 +147,11 @@ impl Opener {
 
     fn run(&self, words: &[OsString], path: &Path, stop: &Stop) -> Result<Sample> {
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg(path);
+        command.args(&words[1..]);
+        if let Some(directory) = path.parent().filter(|_| self.wants_directory) {
+            command.arg("--dir").arg(directory);
+        }
+        command.arg(path);
         if let Some(marks) = &self.marks {
             let _ = std::fs::remove_file(marks);
             command.env("FRISCY_MARKS", marks);

@@ -291,7 +291,9 @@ impl NativeHost {
                 }
                 self.log.push(line);
             }
-            Some(Op::ConsoleRead | Op::ChunkFetch) => bail!("the chunk store is in memory: nothing to fetch"),
+            Some(Op::ConsoleRead | Op::ChunkFetch | Op::ChunkRefetch) => {
+                bail!("the chunk store is in memory: nothing to fetch")
+            }
             None => bail!("unknown ring operation {}", s.op),
         }
         self.door().complete(s.token, s.len as i64);

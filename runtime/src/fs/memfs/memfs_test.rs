@@ -11,7 +11,7 @@ use friscy_formats::vfs_build::build;
 use super::data::FileData;
 use super::*;
 use crate::abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE};
-use crate::fs::chunks::Chunks;
+use crate::fs::chunks::{Chunks, Request};
 use crate::fs::{InodeRef, Make, SetAttr};
 use crate::kernel::wait::WaitQueue;
 use crate::platform::Platform;
@@ -521,20 +521,33 @@ fn chunks_from_outside_are_pending_then_there() {
     assert!(requests.len() > 1, "all chunks of the range are asked for at once");
     assert_eq!(file(&inode).read(0, &mut out), Err(Errno::PENDING));
     assert!(chunks.take_requests().is_empty(), "each is asked for once");
-    for (index, chunk) in &requests[1..] {
+    for &Request { index, chunk, again } in &requests[1..] {
         let start = chunk.offset as usize;
-        chunks.arrived(*index, Some(&store[start..start + chunk.stored_len as usize]));
+        let stored = &store[start..start + chunk.stored_len as usize];
+        assert!(!again && chunks.arrived(index, Some(stored)).is_ok());
     }
-    // The first comes back damaged: an error once, then it is asked for again.
-    let (index, chunk) = requests[0];
+    // The first comes back damaged: it is asked for again, past caches, and in the end it is an error, once.
+    let Request { index, chunk, .. } = requests[0];
     let start = chunk.offset as usize;
-    let mut damaged = store[start..start + chunk.stored_len as usize].to_vec();
+    let whole = &store[start..start + chunk.stored_len as usize];
+    let mut damaged = whole.to_vec();
     damaged[20] ^= 1;
-    chunks.arrived(index, Some(&damaged));
+    for _ in 0..2 {
+        assert!(chunks.arrived(index, Some(&damaged)).is_ok());
+        assert_eq!(file(&inode).read(0, &mut out), Err(Errno::PENDING));
+        let requests = chunks.take_requests();
+        assert!(requests.len() == 1 && requests[0].again);
+    }
+    assert!(chunks.arrived(index, Some(&damaged)).is_err());
     assert_eq!(file(&inode).read(0, &mut out), Err(Errno::EIO));
     assert_eq!(file(&inode).read(0, &mut out), Err(Errno::PENDING));
     assert_eq!(chunks.take_requests().len(), 1);
-    chunks.arrived(index, Some(&store[start..start + chunk.stored_len as usize]));
+    // A host that gave up is an error at once.
+    assert!(chunks.arrived(index, None).is_ok());
+    assert_eq!(file(&inode).read(0, &mut out), Err(Errno::EIO));
+    assert_eq!(file(&inode).read(0, &mut out), Err(Errno::PENDING));
+    assert_eq!(chunks.take_requests().len(), 1);
+    assert!(chunks.arrived(index, Some(whole)).is_ok());
     assert_eq!(file(&inode).read(0, &mut out), Ok(()));
     assert!(out == bytes);
 }

@@ -1,0 +1,68 @@
+// @ts-check
+// Makes the page of what is in web/ and of the terminal from npm: few files,
+// small, under names that change with their contents, so that they can be
+// cached for ever. The page itself holds its style and what starts the machine.
+//
+// Node's host becomes one file, too, when it is named.
+//
+//     node build.mjs OUT [NODE_MODULES [FRISCY-NODE.mjs]]
+
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const [out, modules = join(here, "node_modules"), nodeHost] = process.argv.slice(2);
+/** @type {typeof import("esbuild")} */
+const esbuild = createRequire(join(resolve(modules), "x.js"))("esbuild");
+
+/** @param {string} entry @param {import("esbuild").BuildOptions} options @returns {Promise<string>} */
+async function bundle(entry, options) {
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [join(here, entry)],
+    nodePaths: [resolve(modules)],
+    bundle: true,
+    minify: true,
+    write: false,
+    charset: "utf8",
+    legalComments: "none",
+    target: ["chrome119", "firefox121", "safari17.4"],
+    ...options,
+  });
+  return /** @type {import("esbuild").OutputFile[]} */ (outputFiles)[0].text.trimEnd();
+}
+
+/** Writes a file under a name with its digest; the name. @param {string} name @param {string} text */
+function put(name, text) {
+  const digest = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  const [stem, extension] = name.split(".");
+  const full = `${stem}.${digest}.${extension}`;
+  writeFileSync(join(out, full), text);
+  return full;
+}
+
+/** @param {string} text @param {string} from @param {string} to */
+function replace(text, from, to) {
+  const [before, after, ...more] = text.split(from);
+  if (after === undefined || more.length > 0) throw new Error(`not exactly one ${from}`);
+  return before + to + after;
+}
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+const worker = put("worker.js", await bundle("web/worker.js", { format: "iife" }));
+const main = put("main.js", await bundle("web/main.js", { format: "esm" }));
+const boot = replace(await bundle("web/boot.js", { format: "esm" }), '"worker.js"', JSON.stringify(worker));
+let page = readFileSync(join(here, "web/index.html"), "utf8");
+page = replace(page, "<style></style>", `<link rel="modulepreload" href="${main}" />\n    <style>${await bundle("web/style.css", {})}</style>`);
+page = replace(page, '<script type="module" src="boot.js"></script>', `<script type="module">${boot}</script>`);
+page = replace(page, 'src="main.js"', `src="${main}"`);
+writeFileSync(join(out, "index.html"), page);
+copyFileSync(join(here, "web/icon.svg"), join(out, "icon.svg"));
+copyFileSync(join(modules, "@xterm/xterm/LICENSE"), join(out, "LICENSE-xterm.txt"));
+if (nodeHost) {
+  const options = /** @type {const} */ ({ format: "esm", platform: "node", target: "node20", minify: false });
+  writeFileSync(nodeHost, await bundle("node/friscy-node.mjs", options));
+}
