@@ -83,3 +83,8 @@ fn sysvipc() {
 fn memory() {
     same("memory");
 }
+
+#[test]
+fn net() {
+    same("net");
+}

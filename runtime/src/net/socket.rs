@@ -207,6 +207,11 @@ impl Socket {
         self.family == AF_INET || self.family == AF_INET6
     }
 
+    /// Who made it.
+    pub fn owner(&self) -> Credentials {
+        self.owner.get()
+    }
+
     /// The address it is bound to.
     pub fn local(&self) -> Option<Address> {
         self.local.borrow().clone()

@@ -11,6 +11,19 @@ union semun {
   unsigned short *array;
 };
 
+// The line of key `key` in /proc/sysvipc/FILE: permissions and the number that follows.
+static void listed(const char *file, int key) {
+  char path[64], line[512];
+  sprintf(path, "/proc/sysvipc/%s", file);
+  FILE *f = fopen(path, "r");
+  while (fgets(line, sizeof line, f)) {
+    int k;
+    unsigned long mode, next;
+    if (sscanf(line, "%d %*d %lo %lu", &k, &mode, &next) == 3 && k == key) printf("%s %lo %lu\n", file, mode, next);
+  }
+  fclose(f);
+}
+
 static void semaphores(void) {
   int s = show("semget", semget(IPC_PRIVATE, 3, 0600));
   SHOW(semget(1234, 2, 0600));
@@ -18,6 +31,7 @@ static void semaphores(void) {
   value("same", semget(1234, 0, 0) == k);
   SHOW(semget(1234, 2, IPC_CREAT | IPC_EXCL | 0600));
   SHOW(semget(1234, 3, 0));
+  listed("sem", 1234);
   SHOW(semget(IPC_PRIVATE, 0, 0600));
   SHOW(semget(IPC_PRIVATE, -1, 0600));
   unsigned short all[3] = {1, 2, 3};
@@ -126,6 +140,7 @@ static void messages(void) {
   SHOW(msgsnd(q, &m, 8193, 0));
   SHOW(msgsnd(q, NULL, 3, 0));
   SHOW(msgsnd(-1, &m, 3, 0));
+  listed("msg", 77);
   struct msqid_ds d;
   SHOW(msgctl(q, IPC_STAT, &d));
   printf("qnum %lu cbytes %lu qbytes %lu mode %o mine %d\n", d.msg_qnum, d.__msg_cbytes, d.msg_qbytes, d.msg_perm.mode,
@@ -174,6 +189,7 @@ static void memory(void) {
   SHOW(shmget(55, 20000, 0));
   SHOW(shmget(56, 100, 0));
   SHOW(shmget(IPC_PRIVATE, 0, 0600));
+  listed("shm", 55);
   char *a = shmat(m, NULL, 0);
   if (fork() == 0) {
     char *b = shmat(m, NULL, SHM_RDONLY);

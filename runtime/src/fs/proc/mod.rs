@@ -7,9 +7,11 @@
 mod descriptors;
 mod friscy;
 mod memory;
+mod net;
 mod process;
 mod sysctl;
 mod system;
+mod sysvipc;
 
 use std::rc::Rc;
 
@@ -54,9 +56,9 @@ static MACHINE: &[Row] = &[
     row(
         "sysvipc",
         Dir(&[
-            row("msg", Text(system::SYSV_MSG)),
-            row("sem", Text(system::SYSV_SEM)),
-            row("shm", Text(system::SYSV_SHM)),
+            row("msg", File(sysvipc::msg)),
+            row("sem", File(sysvipc::sem)),
+            row("shm", File(sysvipc::shm)),
         ]),
     ),
     row("thread-self", Link(own_thread)),
@@ -136,7 +138,7 @@ static NAMESPACES: &[Row] = &[
     row("uts", Symlink("uts:[4026531838]")),
 ];
 
-/// The network: only what is there without a network.
+/// The network: the loopback interface, and sockets.
 static NET: &[Row] = &[
     row("arp", Text("IP address       HW type     Flags       HW address            Mask     Device\n")),
     row("dev", Text(system::NET_DEV)),
@@ -144,12 +146,12 @@ static NET: &[Row] = &[
     row("ipv6_route", Text("")),
     row("protocols", Text("protocol  size sockets  memory press maxhdr  slab module\n")),
     row("route", Text(system::NET_ROUTE)),
-    row("sockstat", Text("sockets: used 0\n")),
-    row("tcp", Text(system::NET_TCP)),
-    row("tcp6", Text(system::NET_TCP6)),
-    row("udp", Text(system::NET_UDP)),
-    row("udp6", Text(system::NET_UDP6)),
-    row("unix", Text("Num       RefCount Protocol Flags    Type St Inode Path\n")),
+    row("sockstat", File(net::sockstat)),
+    row("tcp", File(net::tcp)),
+    row("tcp6", File(net::tcp6)),
+    row("udp", File(net::udp)),
+    row("udp6", File(net::udp6)),
+    row("unix", File(net::unix)),
 ];
 
 fn decimal(name: &[u8]) -> Option<u32> {
