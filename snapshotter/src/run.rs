@@ -32,7 +32,7 @@ pub fn command(args: &Run) -> Result<u8> {
             let point = &app.manifest.freeze;
             anyhow!(
                 "{name}: frozen at {point}, after its start, so that {what} comes too late; pack it with \
-                 --until entry, or say {what} when packing"
+                 --until entry, or give it when packing"
             )
         })?
     };

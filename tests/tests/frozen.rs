@@ -1,6 +1,7 @@
 //! Frozen equals unfrozen, as a property: scripts frozen at random points of their run.
 //!
-//! `FRISCY_SEED=n` replays a run, `FRISCY_FUZZ_BATCHES=n` makes it longer: rounds over all scripts.
+//! `FRISCY_SEED=n` replays a run, `FRISCY_FUZZ_BATCHES=n` makes it longer (rounds over all scripts),
+//! `FRISCY_IMAGE=musl` takes another image.
 
 use friscy_tests::frozen::Subject;
 use friscy_tests::isa_fuzz::Rng;
@@ -16,7 +17,8 @@ fn number(name: &str) -> Option<u64> {
 fn frozen_equals_unfrozen() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let seed = number("FRISCY_SEED").unwrap_or(now.as_nanos() as u64);
-    let disk = Disk::of_image(&tar("tiny")).expect("the image is read");
+    let image = std::env::var("FRISCY_IMAGE").unwrap_or_else(|_| "tiny".to_string());
+    let disk = Disk::of_image(&tar(&image)).expect("the image is read");
     let mut rng = Rng(seed);
     let (mut frozen, mut ended, mut failures) = (0, 0, Vec::new());
     for _ in 0..number("FRISCY_FUZZ_BATCHES").unwrap_or(1) {

@@ -61,6 +61,16 @@ mod debian {
     }
 
     #[test]
+    fn a_program_frozen_at_main_is_linked() {
+        let argv = ["/bin/bash", "-c", "echo $0; exit 4", "linked"];
+        let (app, said) = pack("debian-min", "main", &["-t=false"], "main", &argv);
+        let before = said.split("frozen at main after ").nth(1).and_then(|rest| rest.split(' ').next());
+        let before: u64 = before.and_then(|count| count.parse().ok()).expect(&said);
+        assert!(before > 100_000, "{said}");
+        assert_eq!(open(&app, ""), ("linked\n".to_string(), Some(4)));
+    }
+
+    #[test]
     fn a_frozen_python_is_at_its_prompt() {
         let options = ["-e", "PYTHON_BASIC_REPL=1"];
         let (app, _) = pack("debian-python3", "python-idle", &options, "idle", &["/usr/bin/python3", "-q"]);
