@@ -88,7 +88,10 @@ pub fn fuzz(disk: &Disk, bytes: &[u8]) {
     input[..len].copy_from_slice(&bytes[..len]);
     let [index, at @ ..] = input;
     let subject = Subject::new(disk, index.into()).expect("it runs undisturbed");
-    let point = (u128::from(u64::from_le_bytes(at)) * u128::from(subject.retired)) >> 64;
+    // Two bits choose the whole run or its end, where the output is.
+    let at = u64::from_le_bytes(at);
+    let part = subject.retired / [1, 10, 100, 1000][(at & 3) as usize];
+    let point = u128::from(subject.retired) - ((u128::from(at) * u128::from(part)) >> 64);
     if let Err(error) = subject.check(disk, point as u64) {
         panic!("{error:#}");
     }
