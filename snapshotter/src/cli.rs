@@ -309,6 +309,9 @@ pub struct Bench {
     /// Freeze point of the images that are packed
     #[arg(long, value_name = "POINT", default_value = "entry", value_parser = until_text)]
     pub until: String,
+    /// Where the contents of files go in the apps that are packed
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t)]
+    pub layout: Layout,
     /// A line between server and browser besides loopback, such as 50mbit,40ms (round trip); may be given again
     #[arg(long, value_name = "RATE,DELAY")]
     pub network: Vec<Network>,

@@ -16,16 +16,16 @@ pub(super) const CPU: Figure = |series| series.summary.as_ref()?.cpu_ms;
 pub(super) const WALL: Figure = |series| Some(series.summary.as_ref()?.wall_ms);
 
 /// Width of a panel with an image on the x axis, and where its plot lies.
-const WIDTH: f64 = 420.0;
+const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 400.0;
+const RIGHT: f64 = 370.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 216.0;
 /// Height of a line of text in a plot.
 const LINE: f64 = 13.0;
 /// About the width of a letter in a plot.
-const LETTER: f64 = 6.2;
+const LETTER: f64 = 6.8;
 
 /// Text in XML.
 pub(super) fn escape(text: &str) -> String {
@@ -47,48 +47,34 @@ fn plain(value: f64) -> String {
     if value.fract().abs() < 1e-9 { format!("{value:.0}") } else { format!("{value}") }
 }
 
-/// Something to write beside the plot's marks, as near to `y` as others leave room.
-struct Label {
-    x: f64,
+/// A box of one line of text in a plot, or of a mark that text must not lie on.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    from: f64,
+    to: f64,
     y: f64,
-    anchor: &'static str,
-    text: String,
-    class: &'static str,
 }
 
-impl Label {
-    fn span(&self) -> (f64, f64) {
+impl Spot {
+    /// Text of `letters` letters that begins at `x`, or ends there.
+    fn text(x: f64, y: f64, ends: bool, letters: usize) -> Spot {
         #[expect(clippy::cast_precision_loss, reason = "letters of a name")]
-        let width = self.text.chars().count() as f64 * LETTER;
-        match self.anchor {
-            "end" => (self.x - width, self.x),
-            "middle" => (self.x - width / 2.0, self.x + width / 2.0),
-            _ => (self.x, self.x + width),
-        }
+        let width = letters as f64 * LETTER;
+        if ends { Spot { from: x - width, to: x, y } } else { Spot { from: x, to: x + width, y } }
     }
 
-    fn hits(&self, other: &Label) -> bool {
-        let ((a, b), (c, d)) = (self.span(), other.span());
-        a < d && c < b && (self.y - other.y).abs() < LINE
+    fn hits(self, other: Spot) -> bool {
+        self.from < other.to && other.from < self.to && (self.y - other.y).abs() < LINE
     }
-}
 
-/// Moves labels up or down until none lies on another.
-fn place_labels(labels: Vec<Label>) -> Vec<Label> {
-    let mut placed: Vec<Label> = Vec::new();
-    for mut label in labels {
-        let wanted = label.y;
-        let shifts = (0..40).map(|n| f64::from((n + 1) / 2) * LINE * if n % 2 == 0 { 1.0 } else { -1.0 });
-        for shift in shifts {
-            label.y = wanted + shift;
-            let inside = (TOP..BOTTOM).contains(&label.y);
-            if inside && placed.iter().all(|other| !label.hits(other)) {
-                break;
-            }
-        }
-        placed.push(label);
+    /// This, moved up or down as little as it takes to hit nothing of `taken`.
+    fn moved(self, taken: &[Spot]) -> Spot {
+        let shift = |n: i32| f64::from((n + 1) / 2) * LINE / 2.0 * if n % 2 == 0 { 1.0 } else { -1.0 };
+        let tries = (0..80).map(|n| Spot { y: self.y + shift(n), ..self });
+        let free =
+            |place: &Spot| (TOP..BOTTOM).contains(&place.y) && taken.iter().all(|other| !place.hits(*other));
+        tries.into_iter().find(free).unwrap_or(self)
     }
-    placed
 }
 
 /// Start-up against image size at one place; `None` when nothing was measured there.
@@ -109,12 +95,14 @@ pub(super) fn against_size(report: &Report, place: &Place, figure: Figure, what:
     let top = points.iter().map(|point| point.2.q3).chain(lines.iter().map(|line| line.2.median));
     let (step, count) = steps(top.fold(0.0, f64::max) * 1.05);
     let max = step * f64::from(count);
-    let (&(_, smallest, _), &(_, largest, _)) = (
-        points.iter().min_by(|a, b| a.1.total_cmp(&b.1))?,
-        points.iter().max_by(|a, b| a.1.total_cmp(&b.1))?,
-    );
-    let decades = (smallest.log10().floor(), largest.log10().ceil().max(smallest.log10().floor() + 1.0));
-    let x = |bytes: f64| LEFT + (bytes.log10() - decades.0) / (decades.1 - decades.0) * (RIGHT - LEFT);
+    // A little room beside the first and the last point.
+    let smallest = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min) / 1.5;
+    let largest = points.iter().map(|point| point.1).fold(0.0, f64::max) * 1.5;
+    if points.is_empty() {
+        return None;
+    }
+    let (first, last) = (smallest.log10(), largest.log10());
+    let x = |bytes: f64| LEFT + (bytes.log10() - first) / (last - first) * (RIGHT - LEFT);
     let y = |ms: f64| BOTTOM - ms / max * (BOTTOM - TOP);
 
     let mut svg = open(WIDTH, HEIGHT, &format!("{what} against image size, {}", place.title()));
@@ -124,8 +112,8 @@ pub(super) fn against_size(report: &Report, place: &Place, figure: Figure, what:
         let _ = write!(svg, r#"<line class="{class}" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1}" y2="{at:.1}"/>"#);
         text(&mut svg, LEFT - 6.0, at + 4.0, "end", "tick", &plain(value));
     }
-    let mut decade = decades.0;
-    while decade <= decades.1 {
+    let mut decade = first.ceil();
+    while decade <= last {
         let at = x(10f64.powf(decade));
         let _ = write!(
             svg,
@@ -149,21 +137,35 @@ pub(super) fn against_size(report: &Report, place: &Place, figure: Figure, what:
         f64::midpoint(TOP, BOTTOM),
         escape(what)
     );
-    let mut labels = Vec::new();
+    // Lines are named in the margin, points beside themselves.
+    let mut taken: Vec<Spot> = Vec::new();
     for (name, kind, spread) in &lines {
         let (at, class) = (y(spread.median), if *kind == Kind::Floor { "floor" } else { "versus" });
         let _ = write!(svg, r#"<line class="{class}" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1}" y2="{at:.1}"/>"#);
-        let said = format!("{name} {}", ms(spread.median));
-        labels.push(Label {
-            x: LEFT + 4.0,
-            y: at - 4.0,
-            anchor: "start",
-            text: said,
-            class: "mark-label quiet",
-        });
+        let said = format!("{} {}", shortened(name, 8), ms(spread.median));
+        let place = Spot::text(RIGHT + 5.0, at + 4.0, false, said.chars().count()).moved(&taken);
+        text(&mut svg, place.from, place.y, "start", "mark-label quiet", &said);
+        taken.push(place);
     }
+    taken.extend(points.iter().map(|(_, bytes, spread)| {
+        let at = x(*bytes);
+        Spot { from: at - 5.0, to: at + 5.0, y: y(spread.median) + 4.0 }
+    }));
     for (name, bytes, spread) in &points {
         let (at, middle) = (x(*bytes), y(spread.median));
+        let said = format!("{} {}", shortened(name, 18), ms(spread.median));
+        // On the side with more room.
+        let ends = at > f64::midpoint(LEFT, RIGHT);
+        let edge = if ends { at - 9.0 } else { at + 9.0 };
+        let place = Spot::text(edge, middle + 4.0, ends, said.chars().count()).moved(&taken);
+        let moved = (place.y - middle - 4.0).abs() > LINE;
+        if moved {
+            let (x2, y2) = (if ends { edge + 2.0 } else { edge - 2.0 }, place.y - 4.0);
+            let _ = write!(
+                svg,
+                r#"<line class="axis" x1="{at:.1}" y1="{middle:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#
+            );
+        }
         let _ = write!(
             svg,
             r#"<line class="spread" x1="{at:.1}" x2="{at:.1}" y1="{:.1}" y2="{:.1}"/><circle class="point" cx="{at:.1}" cy="{middle:.1}" r="4"><title>{}</title></circle>"#,
@@ -171,14 +173,8 @@ pub(super) fn against_size(report: &Report, place: &Place, figure: Figure, what:
             y(spread.q3),
             escape(&format!("{name}: {} ({} to {})", ms(spread.median), ms(spread.q1), ms(spread.q3)))
         );
-        let said = format!("{name} {}", ms(spread.median));
-        // Beside the point, on the side with more room.
-        let right = at < f64::midpoint(LEFT, RIGHT);
-        let (at, anchor) = if right { (at + 8.0, "start") } else { (at - 8.0, "end") };
-        labels.push(Label { x: at, y: middle - 5.0, anchor, text: said, class: "mark-label" });
-    }
-    for label in place_labels(labels) {
-        text(&mut svg, label.x, label.y, label.anchor, label.class, &label.text);
+        text(&mut svg, edge, place.y, if ends { "end" } else { "start" }, "mark-label", &said);
+        taken.push(place);
     }
     svg.push_str("</svg>");
     Some(svg)
@@ -250,7 +246,7 @@ pub(super) fn stages(report: &Report, place: &Place) -> Option<String> {
     text(&mut svg, f64::midpoint(BARS_LEFT, BARS_RIGHT), bottom + 34.0, "middle", "name", "wall time, ms");
     let mut top = 4.0;
     for (name, wall, stages) in &rows {
-        text(&mut svg, BARS_LEFT - 8.0, top + 14.0, "end", "mark-label", &shortened(name));
+        text(&mut svg, BARS_LEFT - 8.0, top + 14.0, "end", "mark-label", &shortened(name, 26));
         let alone = stages.len() < 2;
         let stages = if alone { vec![(String::new(), wall.median)] } else { stages.clone() };
         let mut from = 0.0;
@@ -275,9 +271,12 @@ pub(super) fn stages(report: &Report, place: &Place) -> Option<String> {
     Some(svg)
 }
 
-/// A name that fits beside a bar.
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= 26 { name.to_string() } else { name.chars().take(25).chain(['…']).collect() }
+/// A name of at most `letters` letters.
+fn shortened(name: &str, letters: usize) -> String {
+    if name.chars().count() <= letters {
+        return name.to_string();
+    }
+    name.chars().take(letters - 1).chain(['…']).collect()
 }
 
 fn open(width: f64, height: f64, title: &str) -> String {
@@ -318,10 +317,11 @@ mod tests {
 
     #[test]
     fn labels_give_way() {
-        let label = |y| Label { x: 100.0, y, anchor: "start", text: "the same place".into(), class: "" };
-        let placed = place_labels(vec![label(100.0), label(101.0), label(102.0)]);
-        for (at, one) in placed.iter().enumerate() {
-            assert!(placed[at + 1..].iter().all(|other| !one.hits(other)));
+        let mut taken: Vec<Spot> = Vec::new();
+        for y in [100.0, 101.0, 102.0, 214.0, 215.0] {
+            let spot = Spot::text(100.0, y, false, 14).moved(&taken);
+            assert!(taken.iter().all(|other| !spot.hits(*other)), "{spot:?} hits one of {taken:?}");
+            taken.push(spot);
         }
     }
 }

@@ -122,7 +122,9 @@ impl Opener {
                 let runner = work.join("wasi.mjs");
                 lay(&runner, NODE_WASI.as_bytes())?;
                 let what = format!("node:wasi {}", version(&node));
-                (vec![node.into(), "--no-warnings".into(), runner.into()], what, false)
+                // Without the second, Node 20 to 22 crash at random: https://github.com/nodejs/node/issues/53087
+                let flags = ["--no-warnings", "--no-turbo-fast-api-calls"].map(OsString::from);
+                ([vec![node.into()], flags.to_vec(), vec![runner.into()]].concat(), what, false)
             }
         };
         Ok(Opener {

@@ -28,7 +28,7 @@ figure { margin: 0; }
 figcaption { font-weight: 600; margin: .75rem 0 .25rem; }
 svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif; }
 svg .axis { stroke: var(--quiet); } svg .grid { stroke: var(--line); }
-svg .tick, svg .name, svg .quiet { fill: var(--quiet); } svg .mark-label { fill: var(--ink); }
+svg .tick, svg .name, svg .quiet { fill: var(--quiet); } svg .mark-label { fill: var(--ink); paint-order: stroke; stroke: var(--ground); stroke-width: 3px; }
 svg .mark-label.quiet { fill: var(--quiet); }
 svg .floor { stroke: var(--quiet); stroke-dasharray: 4 3; } svg .versus { stroke: #ee6677; stroke-dasharray: 4 3; }
 svg .spread { stroke: var(--accent); stroke-width: 2; } svg .point { fill: var(--accent); }
@@ -141,8 +141,19 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 
 fn images(out: &mut String, report: &Report) {
     out.push_str("<h2>Images</h2>\n<p class=\"note\">Hot: code and frozen memory, needed at every opening. Cold: file contents, read on demand.</p>\n");
-    let head =
-        ["image", "size", "files", "frozen at", "app.wasm", "hot", "cold", "pack", "pack CPU", "pack memory"];
+    let head = [
+        "image",
+        "size",
+        "files",
+        "frozen at",
+        "layout",
+        "app.wasm",
+        "hot",
+        "cold",
+        "pack",
+        "pack CPU",
+        "pack memory",
+    ];
     let dash = || "–".to_string();
     let seconds = |ms: f64| format!("{:.1} s", ms / 1e3);
     let apps = report.subjects.iter().filter(|subject| subject.kind == Kind::App);
@@ -155,6 +166,7 @@ fn images(out: &mut String, report: &Report) {
             of(|sizes| size(sizes.image)),
             of(|sizes| sizes.files.to_string()),
             of(|sizes| sizes.freeze.clone()),
+            of(|sizes| sizes.layout.to_string()),
             of(|sizes| size(sizes.app)),
             of(|sizes| size(sizes.code + sizes.hot)),
             of(|sizes| size(sizes.cold)),
@@ -207,8 +219,11 @@ fn troubles(out: &mut String, report: &Report) {
         return;
     }
     out.push_str("<h2>What was not measured</h2>\n<ul>\n");
-    for (name, reason) in failed.iter().chain(&report.missing) {
+    for (name, reason) in &failed {
         let _ = writeln!(out, "<li>{}: {}</li>", escape(name), escape(reason));
+    }
+    for (name, reason) in report.missing_by_reason() {
+        let _ = writeln!(out, "<li>{}: {}</li>", escape(&name), escape(reason));
     }
     out.push_str("</ul>\n");
 }
@@ -220,8 +235,9 @@ fn method(out: &mut String, report: &Report) {
          other, beginning with another one each time. A browser is a new profile in each round; a cold visit is the \
          first to its address, and stays two and a half seconds; a warm one is the second. All bytes pass a relay on \
          this machine that counts them and plays bandwidth and delay, for the floor too; it plays no packet loss and \
-         no slow start. Memory is private memory: of a page its renderer's after its output, of a command its process \
-         tree's at its first output. Stages end at the page's performance marks.</p>",
+         no slow start. Memory is what the processes alone have and have written to: of a page its renderer's after \
+         its output, of a command its process tree's at its first output. Stages end at the page's performance \
+         marks.</p>",
         report.runs
     );
 }

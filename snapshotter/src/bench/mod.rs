@@ -28,6 +28,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use friscy_formats::manifest::ChunkLayout;
 
 pub use self::floor::command as open_empty_module;
 pub use self::plan::{Host, Network, Versus};
@@ -189,6 +190,8 @@ impl Lab {
             std::fs::create_dir_all(self.work.join("apps"))?;
             let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
             command.arg(path).arg("-q").arg("--until").arg(&args.until).arg("-o").arg(&app);
+            // What an earlier run compressed must not make this one's packing look fast.
+            command.arg("--no-cache").arg("--layout").arg(plan::typed(args.layout));
             if !args.cmd.is_empty() {
                 command.arg("--").args(&args.cmd);
             }
@@ -201,6 +204,10 @@ impl Lab {
             image: manifest.sizes.image,
             files: manifest.sizes.inodes,
             app: opened.bytes().len() as u64,
+            layout: match manifest.chunks.layout {
+                ChunkLayout::Single => "single",
+                ChunkLayout::Split => "split",
+            },
             code: manifest.sizes.code,
             hot: manifest.sizes.data,
             cold: manifest.chunks.stored_bytes,
@@ -257,7 +264,6 @@ impl Lab {
                 Err(error) if host == Host::Wasi && !self.wasi_asked_for && error.is::<process::Silent>() => {
                     let reason =
                         format!("{error}; programs have no terminal there, so that shells show no prompt");
-                    self.progress.say(&format!("{name}, {}: {reason}", host.name()));
                     self.report.missing.push((format!("{name}, {}", place.title()), reason));
                 }
                 opened => self.record(&name, &place, opened)?,
@@ -276,9 +282,17 @@ impl Lab {
         title: &str,
     ) -> Result<()> {
         let mut browser = Browser::launch(chromium, &self.stop)?;
-        // What a new browser does at its first page only is not the page's.
-        let warm_up = Relay::open(sites[0].address, &Network::loopback())?;
-        browser.visit(&warm_up, Duration::ZERO).context("Chromium does not show an empty page")?;
+        // What a new browser does at its first page only is not the page's, and what a server does at its first
+        // visit, such as compressing, is not a later visitor's.
+        let new = if round == 0 { sites } else { &sites[..1] };
+        for Site { subject, address, .. } in new {
+            self.progress.doing(format!("{title}, browser: warming up, {subject}"));
+            let opened = browser.visit(&Relay::open(*address, &Network::loopback())?, Duration::ZERO);
+            if subject == FLOOR {
+                opened.context("Chromium does not show an empty page")?;
+            }
+            self.stop.check()?;
+        }
         for network in networks {
             for at in rotated(sites.len(), round) {
                 let Site { subject, address, .. } = &sites[at];

@@ -99,6 +99,11 @@ impl FromStr for Versus {
     }
 }
 
+/// A value as it is typed.
+pub(super) fn typed(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}
+
 /// A name for each file: its stem, numbered where several have the same.
 pub(super) fn names(paths: &[PathBuf]) -> Vec<String> {
     let stem = |path: &Path| path.file_stem().unwrap_or(OsStr::new("image")).to_string_lossy().into_owned();

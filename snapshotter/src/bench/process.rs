@@ -169,10 +169,10 @@ pub(super) fn cpu_of_ended_children() -> Option<Duration> {
     Some(Duration::from_nanos((ticks(13)? + ticks(14)?) * TICK_NS))
 }
 
-/// Bytes of memory that a process has for itself: what its end would give back.
+/// Bytes of memory that a process alone has and has written to. Pages of mapped files are the system's cache, which
+/// takes them back when it likes.
 pub(super) fn private_bytes(pid: u32) -> Option<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    Some(kilobytes(&rollup, "Private_Clean:")? + kilobytes(&rollup, "Private_Dirty:")?)
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Private_Dirty:")
 }
 
 /// The most memory that a process ever had resident.

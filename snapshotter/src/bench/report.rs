@@ -92,6 +92,8 @@ pub(super) struct Sizes {
     pub files: u64,
     /// app.wasm.
     pub app: u64,
+    /// `single`: the chunk store is in app.wasm; `split`: beside it.
+    pub layout: &'static str,
     /// Engine and translated code.
     pub code: u64,
     /// Frozen memory: what is copied at every opening.
@@ -146,7 +148,7 @@ pub(super) struct Sample {
     pub wall_ms: f64,
     /// CPU time of the host's whole process tree in that time.
     pub cpu_ms: Option<f64>,
-    /// Private memory of the process tree at the first output; of a page, its renderer's a moment later.
+    /// Memory that the process tree alone has and has written to, at the first output; of a page, its renderer's a moment later.
     pub memory_bytes: Option<u64>,
     /// Bytes that came over the line until the first output.
     pub bytes_before_output: Option<u64>,
@@ -230,6 +232,18 @@ impl Report {
             summary.cpu_over_floor =
                 summary.cpu_ms.zip(floor.cpu_ms).and_then(|(ours, floor)| ratio(ours, floor));
         }
+    }
+
+    /// What is not there, and why: things with the same reason together.
+    pub(super) fn missing_by_reason(&self) -> Vec<(String, &str)> {
+        let mut found: Vec<(String, &str)> = Vec::new();
+        for (what, reason) in &self.missing {
+            match found.iter_mut().find(|(_, other)| other == reason) {
+                Some((all, _)) => *all = format!("{all}; {what}"),
+                None => found.push((what.clone(), reason)),
+            }
+        }
+        found
     }
 
     /// Whether anything that was asked for did not work.

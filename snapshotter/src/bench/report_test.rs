@@ -19,6 +19,7 @@ fn subject(name: &str, kind: Kind, image: Option<u64>) -> Subject {
         image,
         files: 7,
         app: 3_000_000,
+        layout: "single",
         code: 1_000_000,
         hot: 500_000,
         cold: image / 3,
@@ -120,6 +121,15 @@ fn one_that_does_not_pack_makes_the_run_fail() {
 }
 
 #[test]
+fn things_that_miss_for_one_reason_are_told_together() {
+    let mut report = report();
+    report.missing =
+        [("a", "no"), ("b", "never"), ("c", "no")].map(|(a, b)| (a.to_string(), b.to_string())).to_vec();
+    let told = report.missing_by_reason();
+    assert_eq!(told, [("a; c".to_string(), "no"), ("b".to_string(), "never")]);
+}
+
+#[test]
 fn dates_are_of_the_gregorian_calendar() {
     assert_eq!(utc(0), "1970-01-01T00:00:00Z");
     assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
@@ -135,7 +145,7 @@ fn json_has_the_shape_that_its_version_promises() {
     assert_eq!(json["schema"], 1);
     assert_eq!(keys(&json), "command date friscy_snap hosts machine missing runs schema series subjects");
     assert_eq!(keys(&json["subjects"][1]), "error from kind name pack sizes");
-    assert_eq!(keys(&json["subjects"][1]["sizes"]), "app code cold files freeze hot image");
+    assert_eq!(keys(&json["subjects"][1]["sizes"]), "app code cold files freeze hot image layout");
     assert_eq!(keys(&json["series"][0]), "error place samples subject summary");
     let sample = "bytes bytes_before_output cpu_ms memory_bytes stages wall_ms";
     assert_eq!(keys(&json["series"][0]["samples"][0]), sample);

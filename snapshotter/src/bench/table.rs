@@ -9,8 +9,9 @@ use crate::progress::size;
 pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
     let apps: Vec<&Subject> = report.subjects.iter().filter(|s| s.kind == Kind::App).collect();
-    let mut rows =
-        vec![heads(&["image", "size", "files", "app.wasm", "hot", "cold", "pack s", "CPU s", "memory"])];
+    let mut rows = vec![heads(&[
+        "image", "size", "files", "layout", "app.wasm", "hot", "cold", "pack s", "CPU s", "memory",
+    ])];
     rows.extend(apps.iter().map(|subject| image_row(subject)));
     out.push_str(&aligned(&rows));
     for place in report.places() {
@@ -28,7 +29,7 @@ pub(super) fn text(report: &Report) -> String {
     for (name, error) in failures(report) {
         let _ = write!(out, "\n{name}: {error}");
     }
-    for (host, reason) in &report.missing {
+    for (host, reason) in report.missing_by_reason() {
         let _ = write!(out, "\n{host}: not measured: {reason}");
     }
     out.trim_end().to_string() + "\n"
@@ -71,11 +72,12 @@ fn image_row(subject: &Subject) -> Vec<String> {
         Some(sizes) => row.extend([
             size(sizes.image),
             sizes.files.to_string(),
+            sizes.layout.to_string(),
             size(sizes.app),
             size(sizes.code + sizes.hot),
             size(sizes.cold),
         ]),
-        None => row.extend(heads(&["–", "–", "–", "–", "–"])),
+        None => row.extend(heads(&["–"; 6])),
     }
     let pack = subject.pack;
     row.push(number(pack.map(|pack| pack.wall_ms / 1e3), 1));
