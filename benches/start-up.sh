@@ -6,7 +6,7 @@
 # REPORT is a directory; OPTIONs go to `friscy-snap bench` (--runs 9, --until idle, --hosts browser ...).
 # The images are those of the tests (tests/images/build.sh: 2 MB of busybox, 55 MB of Debian, 91 MB with Python),
 # given a command, and Debian once more with files that its shell never reads: 100 MB, 720 MB and 945 MB,
-# half of them incompressible, half like a log. Kept in WORK/start-up (default: tests/work/start-up).
+# half of them incompressible, half like a log. Kept in WORK (default: tests/work), in start-up.
 # FRISCY_SNAP names another friscy-snap than target/release/friscy-snap.
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2; }
