@@ -88,3 +88,8 @@ fn memory() {
 fn net() {
     same("net");
 }
+
+#[test]
+fn peers() {
+    same("peers");
+}

@@ -1,8 +1,8 @@
 //! The vDSO: a small ELF image that the kernel maps into every process. See vdso(7).
 //!
 //! It holds `__vdso_rt_sigreturn`, where signal handlers return to; debuggers
-//! and unwinders know its two instructions. There is no clock in it: a system
-//! call costs no mode switch here, so the C library's fallback is as fast.
+//! and unwinders know its two instructions. There is no clock in it: see
+//! docs/RATIONALE.md.
 //!
 //! The image is put together here, table by table, in the order in which it lies.
 

@@ -32,6 +32,7 @@ pub mod sys_msg;
 mod sys_pipe;
 mod sys_poll;
 mod sys_process;
+mod sys_process_vm;
 mod sys_rw;
 mod sys_sched;
 pub mod sys_sem;

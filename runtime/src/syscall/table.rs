@@ -13,8 +13,8 @@ use super::{
     sys_xattr,
 };
 use super::{
-    sys_cred, sys_futex, sys_mqueue, sys_msg, sys_process, sys_sched, sys_sem, sys_shm, sys_signal,
-    sys_system, sys_time,
+    sys_cred, sys_futex, sys_mqueue, sys_msg, sys_process, sys_process_vm, sys_sched, sys_sem, sys_shm,
+    sys_signal, sys_system, sys_time,
 };
 use crate::abi::{Errno, event, fcntl, mman, mount, prctl, resource, sched, signal, socket, time, wait};
 use crate::kernel::Ctx;
@@ -348,8 +348,8 @@ rows! {
     267 syncfs(Fd) = Full(sys_rw::syncfs);
     268 setns(Fd, Flags(sched::CLONE)) = Refused(Errno::EPERM, "one namespace of each kind");
     269 sendmmsg(Fd, Ptr, Uint, Flags(socket::MSG)) = Full(sys_socket::sendmmsg);
-    270 process_vm_readv(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = PTRACE;
-    271 process_vm_writev(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = PTRACE;
+    270 process_vm_readv(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = Full(sys_process_vm::process_vm_readv);
+    271 process_vm_writev(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = Full(sys_process_vm::process_vm_writev);
     272 kcmp(Int, Int, Int, Ulong, Ulong) = Partial(sys_system::kcmp, "no KCMP_IO, KCMP_SYSVSEM, KCMP_EPOLL_TFD");
     273 finit_module(Fd, Str, Hex) = MODULES;
     274 sched_setattr(Int, Ptr, Hex) = Partial(sys_sched::sched_setattr, "kept and reported; no SCHED_DEADLINE");
@@ -387,7 +387,7 @@ rows! {
     435 clone3(CloneArgs, Ulong) = Partial(sys_process::clone3, "no namespaces (EPERM), no cgroups, no set_tid");
     436 close_range(Uint, Uint, Flags(fcntl::CLOSE_RANGE)) = Full(sys_file::close_range);
     437 openat2(DirFd, Path, Ptr, Ulong) = Full(sys_file::openat2);
-    438 pidfd_getfd(Fd, Fd, Hex) = PTRACE;
+    438 pidfd_getfd(Fd, Fd, Hex) = Full(sys_process_vm::pidfd_getfd);
     439 faccessat2(DirFd, Path, Access, AccessFlags) = Full(sys_stat::faccessat2);
     440 process_madvise(Fd, Ptr, Ulong, OneOf(mman::MADV), Hex) = PTRACE;
     441 epoll_pwait2(Fd, EpollOut, Int, TimespecIn, SigsetIn, Ulong) = Full(sys_poll::epoll_pwait2);
