@@ -28,7 +28,10 @@ before(async () => {
 
 after(() => browser?.close());
 
-/** @param {string} directory @param {Parameters<typeof serve>[1]} options @param {(page: import("playwright-core").Page, site: Awaited<ReturnType<typeof serve>>) => Promise<void>} check */
+/**
+ * @param {string} directory @param {Parameters<typeof serve>[1]} options
+ * @param {(page: import("playwright-core").Page, site: Awaited<ReturnType<typeof serve>>) => Promise<void>} check
+ */
 async function visit(directory, options, check) {
   const site = await serve(`${root}${directory}`, options);
   const context = await browser.newContext();
