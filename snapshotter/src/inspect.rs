@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
+use friscy_formats::manifest::{TranslatedFunction, TranslatedInfo};
 use serde_json::json;
 
 use crate::app::App;
@@ -66,6 +67,40 @@ fn print_json(app: &App, mut out: impl Write) -> Result<()> {
     Ok(())
 }
 
+/// Functions that are shown one by one.
+const SHOWN: usize = 10;
+
+/// Translated code: how much of it, and the hottest.
+fn print_translated(
+    translated: &TranslatedInfo,
+    row: &mut impl FnMut(&str, String) -> io::Result<()>,
+) -> io::Result<()> {
+    let functions = &translated.functions;
+    let sum = |of: fn(&TranslatedFunction) -> u64| functions.iter().map(of).sum::<u64>();
+    let (guest, bytes, hits) = (sum(|f| f.guest_bytes), sum(|f| f.bytes), sum(|f| f.samples));
+    #[expect(clippy::cast_precision_loss, reason = "ratios of two digits")]
+    let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+    row(
+        "translated code",
+        format!(
+            "{bytes:>12}  {} functions of {guest} bytes of guest code ({:.1} for one), {:.1} % of what was sampled",
+            functions.len(),
+            ratio(bytes, guest),
+            100.0 * ratio(hits, translated.samples),
+        ),
+    )?;
+    row("  at guest address", format!("{:>12} {:>12} {:>8}", "bytes", "guest bytes", "samples"))?;
+    for function in functions.iter().take(SHOWN) {
+        let TranslatedFunction { address, guest_bytes, bytes, samples } = function;
+        let name = format!("  {address:#x}");
+        row(
+            &name,
+            format!("{bytes:>12} {guest_bytes:>12} {:>7.1}%", 100.0 * ratio(*samples, translated.samples)),
+        )?;
+    }
+    Ok(())
+}
+
 fn print_table(app: &App, mut out: impl Write) -> Result<()> {
     let manifest = &app.manifest;
     let (entry, sizes, chunks) = (&manifest.entry, &manifest.sizes, &manifest.chunks);
@@ -98,6 +133,10 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
             size(chunks.profile_bytes)
         ),
     )?;
+    if let Some(translated) = &manifest.translated {
+        row("", String::new())?;
+        print_translated(translated, &mut row)?;
+    }
     row("", String::new())?;
     row("section", format!("{:>12} {:>12}", "offset", "bytes"))?;
     for (name, range) in &app.sections {

@@ -34,6 +34,9 @@ use crate::{embedded, freeze, link, seal, seat, secrets};
 /// is two and a half seconds at 50 Mbit/s.
 const SINGLE_BYTES: u64 = 16 << 20;
 
+/// Addresses of hot code that stayed with the interpreter, of which `--verbose` tells.
+const MISSED_SHOWN: usize = 10;
+
 /// `friscy-snap IMAGE -o APP.wasm`.
 pub fn command(args: &Pack) -> Result<()> {
     let (Some(image), Some(output)) = (&args.image, &args.output) else {
@@ -129,6 +132,12 @@ pub fn pack(
         LogLevel::Warning => progress.detail(&format!("friscy-snap: {line}")),
     };
     let frozen = freeze::freeze(frozen_input, &mut log, &mut |count| progress.instructions(count))?;
+    for (address, count) in
+        frozen.translated.iter().flat_map(|output| output.missed.iter().take(MISSED_SHOWN))
+    {
+        progress
+            .detail(&format!("not translated, although sampled {count} times: guest address {address:#x}"));
+    }
     for caveat in &frozen.caveats {
         progress.say(&format!("friscy-snap: warning: {caveat}"));
     }

@@ -3,7 +3,7 @@
 //! A page is decoded lazily, in runs from where control enters to the next
 //! unconditional transfer; each instruction gets one op ([`super::op`]) and an
 //! entry in the index, so control can enter anywhere. An instruction that lies in
-//! two pages is never kept: the reference interpreter executes it.
+//! two pages belongs to the first, which then goes when the second does.
 //!
 //! **Coherence.** A page with decoded code is not writable as far as the hot
 //! paths see: decoding turns `perm::W` into `perm::CODE`, so that a store leaves the
@@ -36,6 +36,8 @@ pub(super) struct Page {
     index: [u16; (PAGE / 2) as usize],
     /// Halfwords that branches of this page are known to go to (bit set): no pair is fused over them.
     targets: [u64; (PAGE / 128) as usize],
+    /// Its last instruction ends in the next page.
+    straddles: bool,
     /// Where translated code can be entered.
     translated: Option<Found>,
     /// Its index in the profile.
@@ -70,7 +72,10 @@ impl CodeCache {
     /// Forget the code of these page numbers: they are about to become writable, to change or to go.
     pub fn invalidate(&mut self, pages: std::ops::Range<u64>) {
         let end = pages.end.min(self.pages.len() as u64);
-        for page in pages.start..end {
+        let below = pages.start.saturating_sub(1);
+        let straddles = self.pages.get(below as usize).and_then(Option::as_ref).is_some_and(|p| p.straddles);
+        let start = if straddles { below } else { pages.start };
+        for page in start..end {
             if let Some(gone) = self.pages[page as usize].take() {
                 self.ops -= gone.ops.len();
             }
@@ -141,23 +146,11 @@ impl CodeCache {
         }
         // In range: X on a page means that it is in the arena.
         let slot = number as usize;
-        if self.pages.len() <= slot {
-            self.pages.resize_with(slot + 1, || None);
-        }
-        if self.pages[slot].is_none() {
-            ram.guard(number);
-            let mut page = Page::new();
-            let contents = || ram.contents(number);
-            page.profiled = library.meet(&mut self.space, number, &contents);
-            page.translated = library.find(&contents).filter(|found| u64::from(found.page.below) <= number);
-            if let Some(found) = &page.translated {
-                let looks_at = slot + found.page.above as usize + 1;
-                if self.identities.len() < looks_at {
-                    self.identities.resize(looks_at, 0);
-                }
-                self.identities[slot] = found.identity;
-            }
-            self.pages[slot] = Some(page);
+        self.meet(number, ram, library);
+        let last = pc | (PAGE - 2);
+        if exec::fetch(ram, last).is_ok_and(|(_, len)| len == 4) {
+            // Guarded before it is decoded for its own sake.
+            self.meet(number + 1, ram, library);
         }
         let Some(page) = &mut self.pages[slot] else { return Ok(()) };
         // Op 0 of a new page is counted with the first run.
@@ -168,6 +161,30 @@ impl CodeCache {
             library.decoded(profiled, &starts, entered.then_some((pc % PAGE) as u16));
         }
         Ok(())
+    }
+
+    /// Begin with a page.
+    fn meet(&mut self, number: u64, ram: Ram, library: &Library) {
+        let slot = number as usize;
+        if self.pages.len() <= slot {
+            self.pages.resize_with(slot + 1, || None);
+        }
+        if self.pages[slot].is_some() {
+            return;
+        }
+        ram.guard(number);
+        let mut page = Page::new();
+        let contents = || ram.contents(number);
+        page.profiled = library.meet(&mut self.space, number, &contents);
+        page.translated = library.find(&contents).filter(|found| u64::from(found.page.below) <= number);
+        if let Some(found) = &page.translated {
+            let looks_at = slot + found.page.above as usize + 1;
+            if self.identities.len() < looks_at {
+                self.identities.resize(looks_at, 0);
+            }
+            self.identities[slot] = found.identity;
+        }
+        self.pages[slot] = Some(page);
     }
 
     /// Decode the run at `pc` and let the transfer `op` of the same page go there directly from now on.
@@ -189,7 +206,14 @@ fn halfword(pc: u64) -> usize {
 impl Page {
     fn new() -> Box<Self> {
         let first = Op::new(Code::Step, 0, 2);
-        Box::new(Self { ops: vec![first], index: [0; _], targets: [0; _], translated: None, profiled: None })
+        Box::new(Self {
+            ops: vec![first],
+            index: [0; _],
+            targets: [0; _],
+            straddles: false,
+            translated: None,
+            profiled: None,
+        })
     }
 
     /// What an `Enter` op stands for.
@@ -288,9 +312,10 @@ impl Page {
             let Ok((raw, len)) = exec::fetch(ram, base + u64::from(at)) else {
                 return (run, Rest::Step(at));
             };
-            let Some(row) = super::isa::find(raw).filter(|_| u64::from(at) + u64::from(len) <= PAGE) else {
+            let Some(row) = super::isa::find(raw) else {
                 return (run, Rest::Step(at));
             };
+            self.straddles |= u64::from(at) + u64::from(len) > PAGE;
             let source = Source { at, len, raw, row };
             run.push(source);
             if let Some(target) = source.target()

@@ -41,6 +41,8 @@ pub(super) fn single(source: Source) -> Op {
     op.rs2 = source.reg(field::rs2(raw));
     let no_rd = field::rd(raw) == 0;
     match row.format {
+        // One hart runs at a time and decoded code is never stale, so fences have nothing to do.
+        Format::None if matches!(row.instr, Instr::Fence | Instr::FenceI) => op.code = Code::Nop,
         Format::R if no_rd => op.code = Code::Nop,
         Format::I | Format::Shift | Format::ShiftW if no_rd => op.code = Code::Nop,
         Format::I => {

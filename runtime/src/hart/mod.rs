@@ -92,7 +92,7 @@ pub enum Exit {
 /// for the optimised code to be entered.
 const SLICE: u64 = 1 << 21;
 
-/// The same while what runs is recorded: each slice's end is a sample.
+/// Instructions between two samples, while what runs is recorded.
 const SAMPLE: u64 = 10_000;
 
 /// Run until something needs the kernel. `budget` falls by exactly the instructions retired, `regs.instret`
@@ -105,7 +105,9 @@ pub fn run(
     budget: &mut u64,
 ) -> Exit {
     let ram = Ram::new(window);
-    let most = if library.recording() { SAMPLE } else { SLICE };
+    let recording = library.recording();
+    let most = if recording { SAMPLE } else { SLICE };
+    let mut since_sample = 0;
     // Translated code left at pc for the interpreter, or is not wanted for another reason.
     let mut interpret = false;
     regs.x[0] = 0;
@@ -118,6 +120,11 @@ pub fn run(
             let retired = (slice - left) as u64;
             *budget -= retired;
             regs.instret += retired;
+            since_sample += retired;
+            if recording && since_sample >= SAMPLE {
+                since_sample = 0;
+                code.sample(regs.pc, library);
+            }
             leave
         } else if *budget > 0 {
             hot::Leave::Step
@@ -125,10 +132,7 @@ pub fn run(
             return Exit::Budget;
         };
         let stepped = match leave {
-            hot::Leave::Slice => {
-                code.sample(regs.pc, library);
-                continue;
-            }
+            hot::Leave::Slice => continue,
             hot::Leave::Translated => {
                 interpret = translate(regs, code, window, budget);
                 continue;

@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -10,9 +10,6 @@
             local.get 1
             i32.load offset=4
             local.set 6
-            local.get 1
-            i64.load offset=16
-            local.set 11
             local.get 1
             i32.load offset=8
             local.get 2
@@ -30,33 +27,33 @@
             local.set 10
             local.get 0
             i64.load offset=8
-            local.set 19
+            local.set 18
             local.get 0
             i64.load offset=80
-            local.set 20
+            local.set 19
             local.get 0
             i64.load offset=88
-            local.set 21
+            local.set 20
             br 0 (;@4;)
           end
           block ;; label = @4
-            local.get 20
+            local.get 19
             i64.eqz
             if ;; label = @5
-              local.get 21
+              local.get 20
               i64.const -1
               i64.add
-              local.set 21
+              local.set 20
               local.get 4
               i64.const 2
               i64.sub
               local.set 4
               br 1 (;@4;)
             else
-              local.get 21
+              local.get 20
               i64.const 1
               i64.add
-              local.set 21
+              local.set 20
               local.get 4
               i64.const 3
               i64.sub
@@ -64,24 +61,24 @@
               br 1 (;@4;)
             end
           end
-          local.get 20
-          local.get 21
-          i64.add
-          local.set 20
           local.get 19
+          local.get 20
+          i64.add
+          local.set 19
+          local.get 18
           i64.const -2
           i64.and
-          local.set 12
+          local.set 11
           i32.const 4
           br 0 (;@3;)
           unreachable
         end
         local.set 8
         local.get 0
-        local.get 20
+        local.get 19
         i64.store offset=80
         local.get 0
-        local.get 21
+        local.get 20
         i64.store offset=88
         local.get 8
         br 1 (;@1;)
@@ -92,12 +89,12 @@
       i64.extend_i32_s
       local.get 2
       i64.add
-      local.set 12
+      local.set 11
       local.get 8
     end
     local.set 8
     local.get 0
-    local.get 12
+    local.get 11
     i64.store offset=512
     local.get 4
     local.get 8
@@ -114,4 +111,3 @@
     i32.and
     i64.extend_i32_u
     i64.or
-  

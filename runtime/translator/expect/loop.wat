@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -11,9 +11,6 @@
               local.get 1
               i32.load offset=4
               local.set 6
-              local.get 1
-              i64.load offset=16
-              local.set 11
               local.get 1
               i32.load offset=8
               local.get 2
@@ -31,38 +28,41 @@
               local.set 10
               local.get 0
               i64.load offset=8
-              local.set 19
+              local.set 18
               local.get 0
               i64.load offset=80
-              local.set 20
+              local.set 19
               local.get 0
               i64.load offset=88
-              local.set 21
+              local.set 20
               local.get 0
               i64.load offset=96
-              local.set 22
+              local.set 21
               br 0 (;@5;)
             end
             loop ;; label = @5
-              local.get 20
-              local.tee 13
+              local.get 19
+              local.tee 12
               i32.wrap_i64
-              local.tee 24
+              local.tee 23
               i32.const 12
               i32.shr_u
               local.get 6
               i32.add
-              i32.load8_u
-              i32.const 4
-              i32.and
-              i32.eqz
-              local.get 13
-              local.get 11
-              i64.ge_u
-              i32.or
+              i64.load8_u
+              i64.const 1
+              i64.and
+              i64.const 12
+              i64.shl
+              local.get 12
+              i64.const -4294963201
+              i64.and
+              i64.const 4
+              i64.add
+              i64.lt_u
               if ;; label = @6
                 local.get 1
-                local.get 13
+                local.get 12
                 i32.const 6
                 i32.const 100
                 call_indirect (type 0)
@@ -71,30 +71,30 @@
                   br 4 (;@3;)
                 end
               end
-              local.get 24
+              local.get 23
               local.get 5
               i32.add
-              local.set 24
-              local.get 24
-              i64.load32_s align=1
               local.set 23
-              local.get 21
-              i32.wrap_i64
               local.get 23
+              i64.load32_s align=1
+              local.set 22
+              local.get 20
+              i32.wrap_i64
+              local.get 22
               i32.wrap_i64
               i32.add
               i64.extend_i32_s
-              local.set 21
-              local.get 20
+              local.set 20
+              local.get 19
               i64.const 4
               i64.add
-              local.set 20
+              local.set 19
               local.get 4
               i64.const 4
               i64.sub
               local.set 4
-              local.get 20
-              local.get 22
+              local.get 19
+              local.get 21
               i64.ne
               if ;; label = @6
                 local.get 4
@@ -104,10 +104,10 @@
                 i32.const 0
                 br 3 (;@3;)
               else
-                local.get 19
+                local.get 18
                 i64.const -2
                 i64.and
-                local.set 12
+                local.set 11
                 i32.const 2
                 br 2 (;@4;)
               end
@@ -116,23 +116,23 @@
           end
           local.set 8
           local.get 0
-          local.get 20
+          local.get 19
           i64.store offset=80
           local.get 0
-          local.get 21
+          local.get 20
           i64.store offset=88
           local.get 0
-          local.get 23
+          local.get 22
           i64.store offset=104
           local.get 8
           br 2 (;@1;)
         end
         local.set 8
         local.get 0
-        local.get 20
+        local.get 19
         i64.store offset=80
         local.get 0
-        local.get 21
+        local.get 20
         i64.store offset=88
         local.get 8
         br 0 (;@2;)
@@ -143,12 +143,12 @@
       i64.extend_i32_s
       local.get 2
       i64.add
-      local.set 12
+      local.set 11
       local.get 8
     end
     local.set 8
     local.get 0
-    local.get 12
+    local.get 11
     i64.store offset=512
     local.get 4
     local.get 8
@@ -165,4 +165,3 @@
     i32.and
     i64.extend_i32_u
     i64.or
-  

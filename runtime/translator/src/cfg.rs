@@ -34,6 +34,11 @@ impl Insn {
     pub(crate) fn next(&self) -> u64 {
         self.at + u64::from(self.len)
     }
+
+    /// It ends in the page after the one that it begins in.
+    pub(crate) fn straddles(&self) -> bool {
+        self.len == 4 && self.at % PAGE as u64 == PAGE as u64 - 2
+    }
 }
 
 /// How a block ends.
@@ -254,13 +259,10 @@ fn half(profile: &Profile, code: &Code, at: u64) -> Option<u16> {
     Some(u16::from_le_bytes([page.bytes[offset], page.bytes[offset + 1]]))
 }
 
-/// The instruction at an address of an owned page. `None` when it is none, or when it ends in the next page.
+/// The instruction at an address of an owned page. `None` when it is none, or ends in a page that is not owned.
 fn decode(profile: &Profile, code: &Code, at: u64) -> Option<Insn> {
     let low = half(profile, code, at)?;
     let (raw, len) = if low & 3 == 3 {
-        if at % PAGE as u64 == PAGE as u64 - 2 {
-            return None;
-        }
         (u32::from(low) | u32::from(half(profile, code, at + 2)?) << 16, 4)
     } else {
         (expand(low)?, 2)
@@ -302,6 +304,11 @@ fn blocks(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> 
             }
             continue;
         };
+        if insn.straddles() {
+            // A block of its own, in front of which its second page is asked for.
+            leaders.entry(at).or_insert(false);
+            leaders.entry(insn.next()).or_insert(false);
+        }
         let target = match insn.row.format {
             Format::B => Some(insn.at.wrapping_add_signed(field::imm_b(insn.raw).into())),
             Format::J => Some(insn.at.wrapping_add_signed(field::imm_j(insn.raw).into())),

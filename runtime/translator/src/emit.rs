@@ -42,15 +42,14 @@ pub(crate) mod local {
     pub(crate) const LABEL: u32 = 9;
     /// Rounding to nearest and inexact accrued already: 1.
     pub(crate) const SIMPLE_FP: u32 = 10;
-    pub(crate) const LIMIT: u32 = 11;
-    pub(crate) const PC: u32 = 12;
+    pub(crate) const PC: u32 = 11;
     /// Passing 64-bit values.
-    pub(crate) const T: [u32; 4] = [13, 14, 15, 16];
+    pub(crate) const T: [u32; 4] = [12, 13, 14, 15];
     /// Passing binary64 values.
-    pub(crate) const F: [u32; 2] = [17, 18];
-    pub(crate) const FIRST_FREE: u32 = 19;
+    pub(crate) const F: [u32; 2] = [16, 17];
+    pub(crate) const FIRST_FREE: u32 = 18;
     /// Types after the parameters and up to [`FIRST_FREE`]: so many i32, i64, f64.
-    pub(crate) const FIXED: [u32; 3] = [6, 6, 2];
+    pub(crate) const FIXED: [u32; 3] = [6, 5, 2];
 }
 
 const RESULT_I32: BlockType = BlockType::Result(ValType::I32);

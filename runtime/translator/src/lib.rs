@@ -87,6 +87,10 @@ pub struct Output {
     pub map: Translations,
     /// Samples in all code, translated or not.
     pub samples: u64,
+    /// Stretches of guest code that were translated, where they were seen.
+    covered: Vec<(u64, u64)>,
+    /// Samples outside of translated code: guest address and how many, most first.
+    pub missed: Vec<(u64, u64)>,
 }
 
 /// Translate what a profile shows, hottest first, until the budget is used up. The same profile gives the same output.
@@ -125,10 +129,12 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
                 continue;
             }
             if spent + body.len() > options.budget_bytes {
-                return finish(output);
+                return finish(output, profile, &spaces);
             }
             spent += body.len();
             record(&mut output, &spaces[space], &region, &entries, slot);
+            let ends = |block: &cfg::Block| block.insns.last().map_or(block.start, cfg::Insn::next);
+            output.covered.extend(region.blocks.iter().map(|block| (block.start, ends(block))));
             output.functions.push(Translated {
                 body,
                 address: region.blocks[0].start,
@@ -138,10 +144,23 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
             });
         }
     }
-    finish(output)
+    finish(output, profile, &spaces)
 }
 
-fn finish(mut output: Output) -> Output {
+fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
+    let mut missed: BTreeMap<u64, u64> = BTreeMap::new();
+    for (&number, &page) in spaces.iter().flat_map(|code| &code.pages) {
+        for &(at, count) in &profile.pages[page as usize].samples {
+            *missed.entry(number * PAGE as u64 + u64::from(at)).or_default() += u64::from(count);
+        }
+    }
+    for &(start, end) in &output.covered {
+        for (_, count) in missed.range_mut(start..end) {
+            *count = 0;
+        }
+    }
+    output.missed = missed.into_iter().filter(|&(_, count)| count > 0).collect();
+    output.missed.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     for page in &mut output.map.pages {
         page.entries.sort_unstable_by_key(|entry| entry.at);
     }
@@ -160,7 +179,8 @@ fn page_of(address: u64) -> u64 {
 /// Enter `entries` (blocks, in the order of their indexes) and the region's extent into the map.
 fn record(output: &mut Output, code: &Code, region: &Region, entries: &[usize], slot: u32) {
     let first = page_of(region.blocks[0].start);
-    let last = page_of(region.blocks[region.blocks.len() - 1].start);
+    let end = region.blocks.iter().flat_map(|block| &block.insns).map(|insn| insn.next() - 1).max();
+    let last = page_of(end.unwrap_or(region.blocks[0].start));
     let longest = longest(region);
     for (index, &block) in entries.iter().enumerate() {
         let start = region.blocks[block].start;
@@ -200,6 +220,9 @@ fn function(code: &Code, region: &Region, options: Options) -> Option<(Vec<u8>, 
     }
     let flow = Flow::of(region, &successors, &leaves);
     let entries = entries(region, &successors);
+    if entries.is_empty() {
+        return None;
+    }
     // Nodes: root, entries, blocks.
     let first_block = 1 + entries.len();
     let mut edges = vec![(1..first_block).collect::<Vec<_>>()];
@@ -239,5 +262,6 @@ fn entries(region: &Region, successors: &[Vec<usize>]) -> Vec<usize> {
             entry[to] = true;
         }
     }
-    (0..region.blocks.len()).filter(|&block| entry[block]).collect()
+    // What begins with an instruction of the interpreter's is its own.
+    (0..region.blocks.len()).filter(|&block| entry[block] && !region.blocks[block].insns.is_empty()).collect()
 }

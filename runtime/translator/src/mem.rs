@@ -1,10 +1,13 @@
 //! Loads and stores through the permission bytes.
 //!
 //! One look at the table serves all accesses off a register that the block will
-//! certainly make: if this page and the next allow them, they may go straight
-//! through. If not, a function out of line looks at exactly the bytes in
-//! question; and when that refuses, the function leaves before the first of the
-//! accesses, and the interpreter finds out which of them faults, and how.
+//! certainly make: if they lie in one page and it allows them, they may go
+//! straight through. If not, a function out of line looks at both pages; and when
+//! that refuses, the function leaves before the first of the accesses, and the
+//! interpreter finds out which of them faults, and how.
+//!
+//! The pair bits of the table (R2, W2) are not used: they refuse everything in the
+//! last page of an area, which for many programs is all of their stack or heap.
 
 use friscy_formats::aot::PAGE;
 use friscy_runtime::hart::isa::{Format, Instr, field};
@@ -16,8 +19,10 @@ use crate::cfg::Insn;
 use crate::emit::{Emitter, Fact, State, at, local};
 use crate::flow::{Set, writes, x};
 
-/// Longest stretch that one check covers: it never touches a third page.
-const STRETCH_MAX: i64 = 2048;
+/// Longest stretch that one check covers: it never touches a third page, and rarely a second.
+const STRETCH_MAX: i64 = 512;
+/// An offset in a page, and what no address of a 32-bit space has.
+const OFFSET_AND_UPPER: i64 = 0xffff_ffff_0000_0fff_u64.cast_signed();
 /// Most facts kept: each is a live value.
 const FACTS_MAX: usize = 6;
 
@@ -131,13 +136,15 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
         state.facts.remove(0);
     }
     let host = emitter.free_host(state);
-    let both = if write { perm::W2 } else { perm::R2 };
+    let bit = if write { perm::W } else { perm::R };
     let address = local::T[0];
     emitter.get(base);
     if low != 0 {
         emitter.op().i64_const(low).i64_add();
     }
     let byte = at(0, 0);
+    // One comparison for all: end of the stretch in its page <= 4096 if the bit is set, else 0. Upper bits of the
+    // address make it larger than either.
     emitter
         .op()
         .local_tee(address)
@@ -147,14 +154,17 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
         .i32_shr_u()
         .local_get(local::PERMS)
         .i32_add()
-        .i32_load8_u(byte)
-        .i32_const(both.into())
-        .i32_and()
-        .i32_eqz()
+        .i64_load8_u(byte)
+        .i64_const(bit.into())
+        .i64_and()
+        .i64_const(i64::from(PAGE.trailing_zeros() - bit.trailing_zeros()))
+        .i64_shl()
         .local_get(address)
-        .local_get(local::LIMIT)
-        .i64_ge_u()
-        .i32_or();
+        .i64_const(OFFSET_AND_UPPER)
+        .i64_and()
+        .i64_const(high - low)
+        .i64_add()
+        .i64_lt_u();
     emitter.if_();
     let (slot, kind) = emitter.cx.check;
     let how = (high - low - 1) << 1 | i64::from(write);

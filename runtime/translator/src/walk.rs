@@ -64,10 +64,7 @@ impl Emitter<'_> {
             .local_set(local::BASE)
             .local_get(local::VIEW)
             .i32_load(word(view::PERMS))
-            .local_set(local::PERMS)
-            .local_get(local::VIEW)
-            .i64_load(at(view::LIMIT, 3))
-            .local_set(local::LIMIT);
+            .local_set(local::PERMS);
         // Identities of pages, from the region's first page on.
         self.op()
             .local_get(local::VIEW)
@@ -168,16 +165,7 @@ impl Emitter<'_> {
         let is_entry = from <= self.cx.entries;
         let set = if is_entry { 0 } else { self.cx.flow.dirty_out[source] & self.cx.flow.live_in[target] };
         if !is_entry && start / PAGE as u64 != self.cx.region.blocks[source].start / PAGE as u64 {
-            let rise = (start - self.cx.origin) / PAGE as u64;
-            let identity = (self.cx.identity)(start);
-            self.op()
-                .local_get(local::IDS)
-                .i32_load(at(rise * 4, 2))
-                .i32_const(identity.cast_signed())
-                .i32_ne();
-            self.if_();
-            self.exit(start, set, state.pending, false);
-            self.end();
+            self.expect_page(start, |emitter| emitter.exit(start, set, state.pending, false));
         }
         if self.cx.graph.is_dispatch(edge.to) {
             let number = self.number(edge.label);
@@ -194,6 +182,16 @@ impl Emitter<'_> {
         } else {
             self.op().br(depth);
         }
+    }
+
+    /// Ask whether the page of `address` still is what was translated, and do something when it is not.
+    fn expect_page(&mut self, address: u64, otherwise: impl FnOnce(&mut Self)) {
+        let rise = (address - self.cx.origin) / PAGE as u64;
+        let identity = (self.cx.identity)(address);
+        self.op().local_get(local::IDS).i32_load(at(rise * 4, 2)).i32_const(identity.cast_signed()).i32_ne();
+        self.if_();
+        otherwise(self);
+        self.end();
     }
 
     /// Go on at `address`, in this region or not.
@@ -218,6 +216,10 @@ impl Emitter<'_> {
         let block = &self.cx.region.blocks[number];
         let mut dirty = self.cx.flow.dirty_in[number];
         let live = self.live_before(number);
+        if block.insns.first().is_some_and(crate::cfg::Insn::straddles) {
+            let set = dirty & self.cx.flow.live_in[number];
+            self.expect_page(block.start + 2, |emitter| emitter.exit(block.start, set, state.pending, true));
+        }
         for (i, insn) in block.insns.iter().enumerate() {
             // The last instruction of these is the terminator's.
             let transfers =
