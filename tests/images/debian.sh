@@ -9,6 +9,7 @@ options=(--architectures=riscv64 --variant=essential --mode=root --keyring=$KEYR
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
   --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/lintian/*'
+  --customize-hook='[ -e "$1"/etc/hosts ] || echo "127.0.0.1 localhost" > "$1"/etc/hosts'
   --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log "$1"/var/log/apt')
 [ -z "${2:-}" ] || options+=(--include="$2")
 env -u APT_CONFIG mmdebstrap "${options[@]}" $SUITE "$WORK/images/$name.tmp.tar" "$MIRROR" > "$WORK/logs/$name.log" 2>&1 \

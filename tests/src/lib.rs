@@ -1,5 +1,6 @@
 //! What the conformance tests share: where images are, the reference machine, ours.
 
+pub mod conformance;
 pub mod frozen;
 pub mod isa_fuzz;
 pub mod native;

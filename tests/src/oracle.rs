@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long one command may take on either side before it counts as hung.
-const LIMIT: Duration = Duration::from_secs(240);
+/// How long one command may take, unless its image says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 /// What to learn from when images are packed with translated code.
 const SHELL_TRAINING: &str = "/bin/sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i+1)); done; echo $i; \
@@ -28,7 +28,7 @@ pub struct Outcome {
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
-    /// Exit code, 128+N when signal N ended it; none when it had to be killed after [`LIMIT`].
+    /// Exit code, 128+N when signal N ended it; none when it had to be killed after its limit.
     pub code: Option<i32>,
 }
 
@@ -65,6 +65,8 @@ pub struct Image {
     name: &'static str,
     root: PathBuf,
     app: PathBuf,
+    /// How long one command may take on either side before it counts as hung.
+    pub limit: Duration,
 }
 
 impl Image {
@@ -76,6 +78,7 @@ impl Image {
             name,
             root: work.join("reference").join(name),
             app: work.join("apps").join(format!("{name}.wasm")),
+            limit: LIMIT,
         };
         let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !ready.contains(&name) {
@@ -125,30 +128,28 @@ impl Image {
 
     /// Under qemu-riscv64, as pid 1's child in namespaces of its own.
     pub fn reference(&self, argv: &[&str], stdin: &[u8]) -> Outcome {
-        finish(self.reference_command(argv), stdin)
+        finish(self.reference_command(argv), stdin, self.limit)
     }
 
     /// By the file under test.
     pub fn ours(&self, argv: &[&str], stdin: &[u8]) -> Outcome {
-        finish(self.our_command(argv), stdin)
+        finish(self.our_command(argv), stdin, self.limit)
     }
 
     /// `argv` on the reference, to be started on a terminal.
     pub fn reference_command(&self, argv: &[&str]) -> Command {
         // timeout(1) is the namespace's pid 1, which signals without a handler would not reach; limits as in a container.
+        // A network of its own, loopback only, as ours; /proc and /dev/pts of the namespaces.
+        const ENTER: &str = r#"
+            ip link set lo up && hostname friscy && mount -t proc proc "$1/proc" || exit 125
+            mount -t devpts -o newinstance,ptmxmode=666 devpts "$1/dev/pts" || exit 125
+            limit=$2; shift 2
+            exec timeout --foreground "$limit" env -i "$@""#;
         let mut command = Command::new("prlimit");
-        command.args([
-            "--nofile=1024:",
-            "unshare",
-            "--mount",
-            "--pid",
-            "--uts",
-            "--ipc",
-            "--fork",
-            "--kill-child",
-        ]);
-        command.args(["timeout", "--foreground", "300", "env", "-i"]).args(ENV);
-        command.arg("chroot").arg(&self.root).args(argv);
+        command.args(["--nofile=1024:", "unshare", "--mount", "--pid", "--uts", "--ipc", "--net"]);
+        command.args(["--fork", "--kill-child", "sh", "-c", ENTER, "sh"]);
+        command.arg(&self.root).arg((self.limit.as_secs() + 60).to_string());
+        command.args(ENV).arg("chroot").arg(&self.root).args(argv);
         command
     }
 
@@ -157,6 +158,15 @@ impl Image {
         let mut command = Command::new(friscy_snap());
         command.arg("run").arg(&self.app).arg("--").args(argv);
         command
+    }
+
+    /// Run a script of `shell` by the file under test; its standard output. Panics when it fails.
+    pub fn prints(&self, shell: &str, script: &str) -> String {
+        let outcome = self.ours(&[shell, "-c", script], b"");
+        let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let errors = cut(&outcome.stderr);
+        assert_eq!(outcome.code, Some(0), "{}: {script}\n{text}\nstderr: {errors}", self.name);
+        text
     }
 
     /// Run `argv` on both sides; what differs, for people to read.
@@ -216,9 +226,10 @@ fn must(command: &mut Command) {
     assert!(output.status.success(), "{command:?} failed:\n{}", cut(&output.stderr));
 }
 
-/// Feed `stdin`, collect the rest, kill at the limit.
-pub fn finish(mut command: Command, stdin: &[u8]) -> Outcome {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+/// Feed `stdin`, collect the rest; at the limit kill it and all that it started.
+pub fn finish(mut command: Command, stdin: &[u8], limit: Duration) -> Outcome {
+    use std::os::unix::process::CommandExt;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child =
         command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e} (tests/run installs what is needed)"));
     let mut pipe = child.stdin.take().expect("piped");
@@ -236,8 +247,9 @@ pub fn finish(mut command: Command, stdin: &[u8]) -> Outcome {
         loop {
             match child.try_wait().expect("wait") {
                 Some(status) => break exit_code(status),
-                None if start.elapsed() > LIMIT => {
-                    let _ = child.kill();
+                None if start.elapsed() > limit => {
+                    let group = rustix::process::Pid::from_child(&child);
+                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
                     let _ = child.wait();
                     break None;
                 }

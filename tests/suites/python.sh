@@ -13,6 +13,6 @@ for module in os posix subprocess signal threading socket select selectors async
   exceptions generators coroutines gc weakref unicode codecs locale csv configparser argparse logging uuid; do
   test=$root/usr/lib/python3.13/test/test_$module
   [ -e "$test.py" ] || [ -d "$test" ] || continue
-  printf 'test_%s\t/usr/bin/python3 -m test -q test_%s\n' $module $module
+  printf 'test_%s\t/usr/bin/python3 -m test -v test_%s\n' $module $module
 done > "$WORK/suites/python.cases"
 finish python

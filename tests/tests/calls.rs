@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use friscy_formats::boot::Boot;
 use friscy_tests::native::{Disk, NativeHost};
-use friscy_tests::oracle::{finish, repository, work};
+use friscy_tests::oracle::{LIMIT, finish, repository, work};
 
 /// Compile `name`.c, static, for riscv64 into a folder that serves as the root, and for this machine beside it.
 fn compiled(name: &str) -> PathBuf {
@@ -34,7 +34,7 @@ fn reference(folder: &Path) -> (String, Option<i32>) {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "env", "-i", "-C"]);
     command.arg(folder.join("tmp")).arg(folder.join("native"));
-    let outcome = finish(command, b"");
+    let outcome = finish(command, b"", LIMIT);
     (String::from_utf8_lossy(&outcome.stdout).into_owned(), outcome.code)
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use friscy_tests::oracle::{finish, friscy_snap, repository, work};
+use friscy_tests::oracle::{LIMIT, finish, friscy_snap, repository, work};
 use friscy_tests::terminal::Terminal;
 
 #[allow(unreachable_pub, dead_code, reason = "a module of several programs, each with its own needs")]
@@ -113,6 +113,7 @@ fn scripts(packed: bool) {
         let outcome = finish(
             shell(packed),
             format!("cd\nexport PATH\nexec_all() 2>&1\n{text}").replace("exec_all() 2>&1\n", "").as_bytes(),
+            LIMIT,
         );
         let said = format!(
             "{}--- standard error\n{}--- exit {}\n",

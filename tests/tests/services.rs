@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use friscy_tests::oracle::{Outcome, finish, friscy_snap, tar, work};
+use friscy_tests::oracle::{LIMIT, Outcome, finish, friscy_snap, tar, work};
 use friscy_tests::terminal::Terminal;
 
 /// Pack `argv` of an image at `point`, as `name`; what the packer said.
@@ -28,7 +28,7 @@ fn run(app: &PathBuf) -> Command {
 
 /// Open it without a terminal: output and exit code.
 fn open(app: &PathBuf, stdin: &str) -> (String, Option<i32>) {
-    let Outcome { stdout, stderr, code } = finish(run(app), stdin.as_bytes());
+    let Outcome { stdout, stderr, code } = finish(run(app), stdin.as_bytes(), LIMIT);
     (String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr), code)
 }
 

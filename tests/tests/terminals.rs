@@ -101,16 +101,118 @@ fn python_repl() {
     same_session(&image, &["/usr/bin/env", "PYTHON_BASIC_REPL=1", "python3"], ">>>", steps, "exit(5)\r");
 }
 
-#[test]
-fn the_window_can_be_resized() {
-    let image = Image::get("debian-min");
-    let mut ours = Terminal::start(image.our_command(&["/bin/bash", "--norc"]), 24, 80);
-    ours.wait_for("#");
-    ours.type_keys("trap 'stty size' WINCH; echo re''ady\r");
-    ours.wait_for("\nready");
-    ours.resize(30, 100);
-    ours.type_keys("\r");
-    ours.wait_for("30 100");
-    ours.type_keys("exit\r");
-    assert_eq!(ours.finish(), Some(0));
+/// Programs of Debian images; `tests/run quick` leaves them out by this name.
+mod debian {
+    use super::*;
+
+    #[test]
+    fn vim_edits_a_file() {
+        let image = Image::get("programs");
+        let steps: &[Step] = &[
+            ("ione two\rthree four\r\tfive\x1b", "five"),
+            ("gg:set number\r", "1 one two"),
+            ("wcwTWO words\x1b", "TWO words"),
+            ("yyjp", "3 one TWO words"),
+            ("u:3\r", "3 "),
+            ("/thr\r", "three"),
+            ("V\x1b:split\r", "[No Name] [+]"),
+            (":w! /tmp/vim-test\r", "written"),
+            (":!wc -l /tmp/vim-test\r", "3 /tmp/vim-test"),
+        ];
+        let start = "rm -f /tmp/vim-test; exec vim -u NONE -N -i NONE";
+        same_session(&image, &["/bin/sh", "-c", start], "~", steps, "\r:qa!\r");
+    }
+
+    #[test]
+    fn less_pages_through_a_file() {
+        let image = Image::get("programs");
+        let steps: &[Step] = &[
+            (" ", ":"),
+            ("/ldap\r", "ldap"),
+            ("n", "ldap"),
+            ("G", "(END)"),
+            ("g", "Network services"),
+            ("-N\r", "1 "),
+            ("10j", "20 "),
+            ("=", "lines"),
+        ];
+        same_session(&image, &["/usr/bin/less", "/etc/services"], "/etc/services", steps, "q");
+    }
+
+    #[test]
+    fn tmux_splits_detaches_and_attaches() {
+        let image = Image::get("programs");
+        let start = "cd /; rm -rf /tmp/tmux-0; shell='PS1=\"$TMUX_PANE> \" bash --norc'; tmux -f /dev/null new -s main \"$shell\" \\; \
+            set -g status-right '' \\; set -g automatic-rename off \\; set -g default-command \"$shell\" \\; rename-window work
+            echo left with $?; exec bash --norc";
+        let steps: &[Step] = &[
+            ("echo in tmux $((6*7))\r", "in tmux 42"),
+            ("\x02", "in tmux 42"),
+            ("%", "%1> "),
+            ("stty size\r", "23 39"),
+            ("\x02", "23 39"),
+            ("\"", "%2> "),
+            ("seq 3\r", "3"),
+            // One key after the other: tmux takes what comes within a millisecond for pasted text.
+            ("\x02", "in tmux 42"),
+            ("o", "in tmux 42"),
+            ("\x02", "in tmux 42"),
+            ("z", "0:work*Z"),
+            ("\x02", "in tmux 42"),
+            ("z", "│"),
+            ("\x02", "in tmux 42"),
+            ("c", "%3> "),
+            ("sleep 100\r", "sleep"),
+            ("\x03", "^C"),
+            ("\x02", "^C"),
+            ("p", "in tmux 42"),
+            ("\x02", "in tmux 42"),
+            ("[", "[0/"),
+            ("q", "in tmux 42"),
+            ("\x02", "in tmux 42"),
+            ("d", "left with 0"),
+            ("tmux ls | cut -d'(' -f1\r", "main: 2 windows"),
+            ("tmux attach\r", "in tmux 42"),
+            ("tmux kill-server\r", "[server exited]"),
+        ];
+        same_session(&image, &["/bin/bash", "-c", start], "%0> ", steps, "exit 4\r");
+    }
+
+    #[test]
+    fn htop_and_top_show_processes() {
+        let image = Image::get("programs");
+        let mut ours = Terminal::start(image.our_command(&["/bin/bash", "--norc"]), 24, 80);
+        ours.wait_for("#");
+        ours.type_keys("sleep 1000 &\rhtop\r");
+        ours.wait_until("htop", |screen| {
+            ["Mem[", "Load average", "PID", "sleep 1000", "F10Quit"].iter().all(|t| screen.contains(t))
+        });
+        ours.type_keys("t");
+        ours.wait_for("├─ sleep 1000");
+        ours.type_keys("q");
+        ours.wait_until("the shell again", |screen| !screen.contains("F10Quit"));
+        ours.type_keys("top -d 0.5\r");
+        ours.wait_until("top", |screen| {
+            ["load average", "%Cpu(s)", "MiB Mem", "sleep"].iter().all(|t| screen.contains(t))
+        });
+        ours.type_keys("q");
+        // What is typed ahead is flushed when it restores the terminal.
+        ours.wait_until("the shell again", |screen| screen.ends_with("# "));
+        ours.type_keys("kill %1; exit 6\r");
+        assert_eq!(ours.finish(), Some(6));
+    }
+
+    #[test]
+    fn the_window_can_be_resized() {
+        let image = Image::get("debian-min");
+        let mut ours = Terminal::start(image.our_command(&["/bin/bash", "--norc"]), 24, 80);
+        ours.wait_for("#");
+        ours.type_keys("trap 'stty size' WINCH; echo re''ady\r");
+        ours.wait_for("\nready");
+        ours.resize(30, 100);
+        ours.type_keys("\r");
+        ours.wait_for("30 100");
+        ours.type_keys("exit\r");
+        assert_eq!(ours.finish(), Some(0));
+    }
 }

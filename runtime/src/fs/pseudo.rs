@@ -18,15 +18,15 @@ use crate::kernel::wait::WaitQueue;
 pub(super) type Generate = fn(&mut Ctx<'_>, &Subject) -> Result<Vec<u8>, Errno>;
 /// What writing to a file does.
 pub(super) type Store = fn(&mut Ctx<'_>, &Subject, &[u8]) -> Result<(), Errno>;
-/// Name, subject and row of a member of a directory whose members are not in a table.
-pub(super) type Member = (Vec<u8>, Subject, &'static Row);
+/// Number (which is its name), subject and row of a member of a directory whose members are not in a table.
+pub(super) type Member = (u32, Subject, &'static Row);
 
 /// What a name stands for.
 pub(super) enum Kind {
     /// A directory of these rows.
     Dir(&'static [Row]),
-    /// The same with members that are found out: all of them, or the one of a name.
-    Found(&'static [Row], fn(&Subject) -> Vec<Member>, fn(&Subject, &[u8]) -> Option<Member>),
+    /// The same with members that are found out: all of them, ascending, or the one of a number.
+    Found(&'static [Row], fn(&Subject) -> Vec<Member>, fn(&Subject, u32) -> Option<Member>),
     /// A file that never changes.
     Text(&'static str),
     /// A file.
@@ -169,7 +169,18 @@ fn ino_of(parent: u64, name: &[u8]) -> u64 {
     (hash >> 20).max(2)
 }
 
+/// A number in its one decimal form.
+fn decimal(name: &[u8]) -> Option<u32> {
+    let number: u32 = std::str::from_utf8(name).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == name).then_some(number)
+}
+
 impl Node {
+    /// What it is about, when it is `row`.
+    pub(super) fn about(&self, row: &'static Row) -> Option<&Subject> {
+        std::ptr::eq(self.row, row).then_some(&self.subject)
+    }
+
     fn new(subject: Subject, row: &'static Row, ino: u64, fs: Filesystem) -> Rc<Node> {
         Rc::new_cyclic(|this| Node { this: Weak::clone(this), subject, row, ino, fs })
     }
@@ -233,7 +244,7 @@ impl Inode for Node {
         if let Some(row) = rows.iter().find(|row| row.name.as_bytes() == name) {
             return Ok(self.child(name, self.subject.clone(), row));
         }
-        let member = find.and_then(|find| find(&self.subject, name));
+        let member = find.and_then(|find| find(&self.subject, decimal(name)?));
         let (_, subject, row) = member.ok_or(Errno::ENOENT)?;
         Ok(self.child(name, subject, row))
     }
@@ -244,9 +255,12 @@ impl Inode for Node {
             Kind::Found(rows, list, _) => (rows, list(&self.subject)),
             _ => return Err(Errno::ENOTDIR),
         };
-        let fixed = rows.iter().map(|row| (row.name.as_bytes().to_vec(), row));
-        let found = members.iter().map(|(name, _, row)| (name.clone(), *row));
-        for (position, (name, row)) in fixed.chain(found).enumerate().skip(from as usize) {
+        let fixed = rows.iter().map(|row| (row.name.as_bytes().to_vec(), row)).enumerate();
+        // A member's number is its position: closing descriptors while they are being listed skips none.
+        let found = members
+            .iter()
+            .map(|(number, _, row)| (rows.len() + *number as usize, (number.to_string().into_bytes(), *row)));
+        for (position, (name, row)) in fixed.chain(found).skip_while(|(at, _)| (*at as u64) < from) {
             let ino = ino_of(self.ino, &name);
             if !each(Dirent { ino, kind: kind_bits(&row.kind), name, next: position as u64 + 1 }) {
                 break;

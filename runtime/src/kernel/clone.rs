@@ -148,6 +148,7 @@ fn new_process(parent: &Rc<Task>, tgid: u32, flags: u64, exit_signal: u64) -> Rc
     process.dumpable.set(old.dumpable.get());
     process.rlimits.replace(*old.rlimits.borrow());
     process.oom_score_adj.set(old.oom_score_adj.get());
+    process.login.set(old.login.get());
     Rc::new(process)
 }
 

@@ -30,6 +30,8 @@ pub const CAP_SYS_ADMIN: u32 = 21;
 pub const CAP_SYS_NICE: u32 = 23;
 /// Raise limits.
 pub const CAP_SYS_RESOURCE: u32 = 24;
+/// Change the login user of a process that has one.
+pub const CAP_AUDIT_CONTROL: u32 = 30;
 
 /// Capabilities that follow the file-system UID.
 const FS_CAPS: u64 = 1 << CAP_CHOWN

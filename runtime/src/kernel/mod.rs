@@ -113,6 +113,8 @@ pub struct Kernel {
     pub retired: u64,
     /// Processes and threads made since boot (/proc/stat).
     pub forks: u64,
+    /// Logins since boot (/proc/PID/sessionid).
+    logins: u32,
     /// Context switches since boot (/proc/stat).
     pub switches: u64,
     /// uname(2).
@@ -173,6 +175,7 @@ impl Kernel {
             exited: None,
             retired: 0,
             forks: 0,
+            logins: 0,
             switches: 0,
             hostname: RefCell::new(b"friscy".to_vec()),
             domainname: RefCell::new(b"(none)".to_vec()),
@@ -198,6 +201,12 @@ impl Kernel {
     pub fn processes(&self, mut wanted: impl FnMut(&Process) -> bool) -> Vec<Rc<Process>> {
         let leaders = self.tasks.values().filter(|task| task.is_leader());
         leaders.filter(|task| wanted(&task.process)).map(|task| Rc::clone(&task.process)).collect()
+    }
+
+    /// The number of a new login's session, from 1.
+    pub fn next_login(&mut self) -> u32 {
+        self.logins = self.logins.wrapping_add(1);
+        self.logins
     }
 
     /// Random bytes: getrandom(2), /dev/urandom.

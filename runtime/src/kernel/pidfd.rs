@@ -8,7 +8,7 @@ use super::task::Process;
 use super::wait::WaitQueue;
 use crate::abi::Errno;
 use crate::abi::fcntl::{O_NONBLOCK, O_RDWR};
-use crate::fs::{FileOps, FileRef, OpenFile, anon, poll};
+use crate::fs::{FileOps, FileRef, OpenFile, anon, poll, proc};
 
 /// What is behind the descriptor.
 pub struct PidFd(pub Rc<Process>);
@@ -41,4 +41,9 @@ pub fn open(cx: &mut Ctx<'_>, process: &Rc<Process>, flags: u32) -> Result<i32, 
 pub fn process_of(file: &FileRef) -> Result<Rc<Process>, Errno> {
     let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(Errno::EBADF)?;
     Ok(Rc::clone(&pidfd.0))
+}
+
+/// The process that pidfd_send_signal(2) means: it takes an open /proc/PID as well. EBADF.
+pub fn target_of(file: &FileRef) -> Result<Rc<Process>, Errno> {
+    process_of(file).or_else(|errno| proc::process_of(&*file.dentry.inode).ok_or(errno))
 }

@@ -7,7 +7,7 @@ use friscy_formats::boot::{Boot, Until};
 use super::signal::SigHand;
 use super::{Cred, Ctx, FdTable, FsContext, Kernel, Process, Task};
 use crate::abi::Errno;
-use crate::abi::fcntl::{O_CLOEXEC, O_RDONLY};
+use crate::abi::fcntl::{O_CLOEXEC, O_CREAT, O_RDONLY, O_WRONLY};
 use crate::fs::{Io, Make, NewInode, console, mode, namei, open_path};
 use crate::hart::Registers;
 use crate::mm::Mm;
@@ -58,6 +58,7 @@ fn try_start(kernel: &mut Kernel, boot: &Boot) -> Result<(), StartError> {
         let now = cx.now();
         crate::fs::mount::mount_defaults(cx.kernel, boot.tty, now)?;
     }
+    provide_hosts(&mut cx)?;
     let cred = user(&mut cx, &boot.user)?;
     enter_directory(&mut cx, &boot.cwd, &cred)?;
     task.cred.replace(Rc::new(cred));
@@ -118,6 +119,20 @@ fn read_file(cx: &mut Ctx<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         bytes.extend_from_slice(&piece[..count]);
     }
     Ok(Some(bytes))
+}
+
+/// /etc/hosts, where the image has none or an empty one: container runtimes put theirs there, and images rely on it.
+fn provide_hosts(cx: &mut Ctx<'_>) -> Result<(), StartError> {
+    const PATH: &[u8] = b"/etc/hosts";
+    const HOSTS: &[u8] = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    if read_file(cx, PATH)?.is_some_and(|text| !text.is_empty()) {
+        return Ok(());
+    }
+    // An image without /etc has no C library that would read it.
+    if let Ok(file) = open_path(cx, PATH, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644) {
+        file.ops.write(cx, &file, &mut Io::bytes(HOSTS), Some(0))?;
+    }
+    Ok(())
 }
 
 /// Fields of the first line of `table` whose name (field 0) or number (field 2) is `wanted`.

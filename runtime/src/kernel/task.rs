@@ -251,6 +251,17 @@ pub struct Process {
     pub membarrier: Cell<u32>,
     /// oom_score_adj and whatever else only /proc reads: 0 by default.
     pub oom_score_adj: Cell<i32>,
+    /// The audited user and session: who logged in, whatever su(1) made of it since. See pam_loginuid(8).
+    pub login: Cell<Login>,
+}
+
+/// /proc/PID/loginuid and sessionid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// User ID; `u32::MAX` before any login.
+    pub uid: u32,
+    /// A number for each login; `u32::MAX` before any.
+    pub session: u32,
 }
 
 /// Stop and continue of a process.
@@ -393,6 +404,7 @@ impl Process {
             child_usage: Cell::default(),
             membarrier: Cell::new(0),
             oom_score_adj: Cell::new(0),
+            login: Cell::new(Login { uid: u32::MAX, session: u32::MAX }),
         }
     }
 

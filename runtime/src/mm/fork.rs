@@ -12,6 +12,9 @@ use super::fault::byte;
 use super::{AreaFlags, Backing, Mm, PAGE};
 use crate::abi::Errno;
 
+/// Pages that a child's slot has above its highest one.
+const ROOM_PAGES: u64 = (32 << 20) / PAGE;
+
 impl Mm {
     /// The child's address space. ENOMEM.
     pub fn fork(&self) -> Result<Rc<Mm>, Errno> {
@@ -35,8 +38,8 @@ impl Mm {
         if count > self.linear().room() {
             return Err(Errno::ENOMEM);
         }
-        // As long as the parent's: it will go on in the same way.
-        child.arena.expect(self.arena.pages());
+        // As long as the parent's, for it will go on in the same way; but most children of large programs only execve(2).
+        child.arena.expect(self.arena.pages().min(end + ROOM_PAGES));
         child.arena.reserve(end).map_err(|_| Errno::ENOMEM)?;
 
         for area in inherited() {

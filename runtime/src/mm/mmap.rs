@@ -10,6 +10,15 @@ use super::{AREAS_MAX, Area, AreaFlags, Backing, GUEST_END, GUEST_START, Mm, PAG
 use crate::abi::Errno;
 use crate::abi::mman::{PROT_EXEC, PROT_READ, PROT_WRITE};
 
+/// How far above everything that is mapped a hint may lie.
+const HINT_REACH: u64 = 64 << 20;
+
+/// From here on a PROT_NONE mapping is a reservation of which little will be used: the JVM's for classes is 1 GiB, V8's
+/// for a Wasm memory 3 GiB (and less when it cannot have that).
+const RESERVATION_BYTES: u64 = 512 << 20;
+/// Addresses above the mmap base that reservations leave free: what is mapped later must neither fail nor lie above.
+const LOW_BYTES: u64 = 768 << 20;
+
 /// Where a new mapping goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -72,7 +81,7 @@ impl Mm {
             return Err(Errno::EOVERFLOW);
         }
         let start = match place {
-            Place::Hint(hint) => self.choose(hint, len)?,
+            Place::Hint(hint) => self.choose(hint, len, mapping.prot)?,
             Place::Fixed(addr) | Place::FixedNoReplace(addr) => {
                 let range = page_range(addr, len)?;
                 if addr < GUEST_START {
@@ -124,18 +133,22 @@ impl Mm {
         Ok(())
     }
 
-    /// An address for `len` bytes: the hint when it is free, else the lowest gap above the mmap base. ENOMEM.
-    fn choose(&self, hint: u64, len: u64) -> Result<u64, Errno> {
+    /// An address for `len` bytes: the hint when it is free and near, else the lowest gap above the mmap base. ENOMEM.
+    fn choose(&self, hint: u64, len: u64, prot: u32) -> Result<u64, Errno> {
         let areas = self.areas.borrow();
         let hint = hint & !(PAGE - 1);
+        let base = self.layout.get().mmap_base.max(GUEST_START);
+        // The slot reaches up to the highest page: a random hint (V8's are) must not make it gigabytes long.
+        let near = areas.end().max(base).saturating_add(HINT_REACH).min(GUEST_END);
         if hint >= GUEST_START
-            && let Some(end) = hint.checked_add(len).filter(|&end| end <= GUEST_END)
+            && let Some(end) = hint.checked_add(len).filter(|&end| end <= near)
             && areas.is_free(hint..end)
         {
             return Ok(hint);
         }
-        let base = self.layout.get().mmap_base.max(GUEST_START);
-        areas.gap(len, base..GUEST_END).ok_or(Errno::ENOMEM)
+        let reserves = prot == 0 && len >= RESERVATION_BYTES;
+        let start = if reserves { base.saturating_add(LOW_BYTES) } else { base };
+        areas.gap(len, start..GUEST_END).ok_or(Errno::ENOMEM)
     }
 
     /// munmap(2). EINVAL.
@@ -265,7 +278,7 @@ impl Mm {
                 return Err(Errno::ENOMEM);
             }
         }
-        let to = self.choose(0, new_len)?;
+        let to = self.choose(0, new_len, area.prot)?;
         self.relocate(&area, old, to..to + new_len, how.dont_unmap)
     }
 

@@ -186,6 +186,11 @@ impl Areas {
         self.by_start.len()
     }
 
+    /// One past the last byte of all areas; 0 without any.
+    pub fn end(&self) -> u64 {
+        self.by_start.last_key_value().map_or(0, |(_, area)| area.end)
+    }
+
     /// Bytes in all areas.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -74,6 +74,14 @@ impl Names {
         Ok(address.with_port(port))
     }
 
+    /// Give up the port that `socket` has.
+    pub fn release_port(&self, socket: &Rc<Socket>) {
+        let Some(port) = socket.local().and_then(|local| local.port()) else { return };
+        if let Some(holders) = self.ports.borrow_mut().get_mut(&(socket.is_stream(), port)) {
+            holders.retain(|holder| alive(holder).is_some_and(|other| !Rc::ptr_eq(&other, socket)));
+        }
+    }
+
     fn free_port(
         &self,
         ports: &mut BTreeMap<(bool, u16), Vec<Weak<Socket>>>,

@@ -22,6 +22,7 @@ pub const SO_PASSCRED: u32 = 16;
 pub const SO_PEERCRED: u32 = 17;
 pub const SO_RCVTIMEO: u32 = 20;
 pub const SO_SNDTIMEO: u32 = 21;
+pub const SO_BINDTODEVICE: u32 = 25;
 pub const SO_ACCEPTCONN: u32 = 30;
 pub const SO_SNDBUFFORCE: u32 = 32;
 pub const SO_RCVBUFFORCE: u32 = 33;
@@ -131,6 +132,17 @@ pub fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), E
                 options.insert((level, name), if linger[0] != 0 { linger[1] } else { -1 });
                 return Ok(());
             }
+            SO_BINDTODEVICE => {
+                // The one interface, or (empty) any.
+                let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
+                let bound = match &value[..end] {
+                    b"" => 0,
+                    b"lo" => 1,
+                    _ => return Err(Errno::ENODEV),
+                };
+                socket.options.borrow_mut().insert((level, name), bound);
+                return Ok(());
+            }
             SO_TYPE | SO_ERROR | SO_PROTOCOL | SO_DOMAIN | SO_ACCEPTCONN | SO_PEERCRED => {
                 return Err(Errno::ENOPROTOOPT);
             }
@@ -176,6 +188,10 @@ pub fn get(socket: &Socket, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
         (SOL_SOCKET, SO_LINGER) => {
             let linger = socket.options.borrow().get(&(level, name)).copied().unwrap_or(-1);
             Ok([i32::from(linger >= 0), linger.max(0)].as_bytes().to_vec())
+        }
+        (SOL_SOCKET, SO_BINDTODEVICE) => {
+            let bound = socket.options.borrow().get(&(level, name)).is_some_and(|v| *v != 0);
+            Ok(if bound { b"lo\0".to_vec() } else { Vec::new() })
         }
         (SOL_SOCKET, SO_PEERCRED) => {
             let peer = socket.peer_cred.get();

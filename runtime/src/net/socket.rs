@@ -98,6 +98,8 @@ pub struct Socket {
     /// The other end, or where datagrams go by default.
     peer: RefCell<Weak<Socket>>,
     local: RefCell<Option<Address>>,
+    /// What bind(2) asked for; `local` can be more exact, or chosen by the kernel.
+    bound: RefCell<Option<Address>>,
     remote: RefCell<Option<Address>>,
     waiting: RefCell<VecDeque<FileRefless>>,
     backlog: Cell<usize>,
@@ -160,6 +162,7 @@ impl Socket {
             inbox: RefCell::default(),
             peer: RefCell::default(),
             local: RefCell::new(None),
+            bound: RefCell::new(None),
             remote: RefCell::new(None),
             waiting: RefCell::default(),
             backlog: Cell::new(0),
@@ -240,7 +243,8 @@ impl Socket {
         self.options.borrow().get(&(level, name)).is_some_and(|value| *value != 0)
     }
 
-    pub(super) fn v6_only(&self) -> bool {
+    /// IPV6_V6ONLY.
+    pub fn v6_only(&self) -> bool {
         self.flag(SOL_IPV6, options::IPV6_V6ONLY)
     }
 
@@ -269,6 +273,24 @@ impl Socket {
     /// Remember a bound address.
     pub fn set_local(&self, address: Address) {
         *self.local.borrow_mut() = Some(address);
+    }
+
+    /// bind(2) chose the address: it stays when an association is dissolved.
+    pub fn keep_local(&self) {
+        *self.bound.borrow_mut() = self.local();
+    }
+
+    /// connect(2) to AF_UNSPEC: no peer, and no address but what bind(2) chose.
+    pub fn dissolve(&self, names: &super::Names) {
+        self.set_remote(None, None);
+        if !self.internet() {
+            return;
+        }
+        let bound = self.bound.borrow().clone();
+        if let (None, Some(this)) = (&bound, self.this.upgrade()) {
+            names.release_port(&this);
+        }
+        *self.local.borrow_mut() = bound;
     }
 
     /// Make two sockets each other's peer (socketpair(2)).

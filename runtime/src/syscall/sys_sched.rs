@@ -138,7 +138,8 @@ pub(super) fn sched_getattr(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 }
 
 pub(super) fn sched_setaffinity(cx: &mut Ctx<'_>, args: Args) -> SysResult {
-    let task = target(cx, args.i32(0))?;
+    // Unlike the calls about policies, the two about processors know no bad pid: ESRCH.
+    let task = find_task(cx, args.i32(0))?;
     let mut mask = [0; 8];
     let len = args.u64(1).min(8) as usize;
     cx.mm().copy_in(args.u64(2), &mut mask[..len])?;
@@ -151,10 +152,10 @@ pub(super) fn sched_setaffinity(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 
 pub(super) fn sched_getaffinity(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     const MASK_BYTES: u64 = 8;
-    target(cx, args.i32(0))?;
     if args.u64(1) < MASK_BYTES || !args.u64(1).is_multiple_of(MASK_BYTES) {
         return Err(Errno::EINVAL.into());
     }
+    find_task(cx, args.i32(0))?;
     cx.write_user(args.u64(2), &CPUS)?;
     Ok(MASK_BYTES)
 }

@@ -265,7 +265,7 @@ pub(super) fn pidfd_send_signal(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     if args.u32(3) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let process = pidfd::process_of(&cx.file(fd)?)?;
+    let process = pidfd::target_of(&cx.file(fd)?)?;
     if process.zombie.get().is_some() && cx.kernel.process(process.tgid).is_none() {
         return Err(Errno::ESRCH.into());
     }

@@ -113,6 +113,7 @@ pub(super) fn bind(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         address
     };
     sock::bind(cx, socket, &address)?;
+    socket.keep_local();
     Ok(0)
 }
 
@@ -204,7 +205,7 @@ fn take_source(cx: &Ctx<'_>, socket: &Socket, destination: &Address) -> Result<(
 
 fn connect_datagram(cx: &Ctx<'_>, socket: &Socket, address: &Address) -> Result<(), Errno> {
     match (socket.family, address) {
-        (_, Address::Unspecified) => socket.set_remote(None, None),
+        (_, Address::Unspecified) => socket.dissolve(&cx.kernel.names),
         (AF_UNIX, Address::Unix(_)) => {
             let peer = sock::find_unix(cx, address)?;
             if peer.kind != socket.kind {
@@ -212,8 +213,11 @@ fn connect_datagram(cx: &Ctx<'_>, socket: &Socket, address: &Address) -> Result<
             }
             socket.set_remote(Some(address.clone()), Some(&peer));
         }
-        (AF_INET, Address::Inet(..)) | (AF_INET6, Address::Inet6(..)) => {
-            let destination = address.destination();
+        (AF_INET, Address::Inet(..)) | (AF_INET6, Address::Inet(..) | Address::Inet6(..)) => {
+            if matches!((socket.family, address), (AF_INET6, Address::Inet(..))) && socket.v6_only() {
+                return Err(Errno::EAFNOSUPPORT);
+            }
+            let destination = address.destination().in_family(socket.family);
             if !destination.is_loopback() {
                 return Err(Errno::ENETUNREACH);
             }

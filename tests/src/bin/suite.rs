@@ -1,55 +1,60 @@
-//! Run a suite that others wrote, case by case, under qemu-riscv64 and under friscy-snap.
+//! Run suites that others wrote, case by case, under qemu-riscv64 and under friscy-snap.
 //!
-//!     cargo run --release -p friscy-tests --bin suite -- NAME [--every N] [--only TEXT] [--report FILE]
+//!     cargo run --release -p friscy-tests --bin suite -- NAME|all [--every N] [--only TEXT] [--limit SECONDS]
 //!
-//! NAME is one of tests/suites/*.sh. Exit code 1 when a case that passes under
-//! qemu-riscv64 does not pass here.
+//! NAME is one of tests/suites/*.sh. A whole run (without --every and --only) writes its part of docs/CONFORMANCE.md.
+//! Exit code 1 when something that passes under qemu-riscv64 does not pass here and has no cause in
+//! tests/suites/causes.
 
-use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use friscy_tests::oracle::{Image, Outcome, repository, work};
+use friscy_tests::conformance::{self, Causes, Verdict};
+use friscy_tests::oracle::{Image, LIMIT, repository, work};
 
+const SUITES: [&str; 5] = ["ctorture", "posix", "busybox", "bash", "python"];
 const USAGE: &str =
-    "usage: suite ctorture|posix|busybox|bash|python [--every N] [--only TEXT] [--report FILE]";
+    "usage: suite ctorture|posix|busybox|bash|python|all [--every N] [--only TEXT] [--limit SECONDS]";
 
 struct Case {
     name: String,
     command: Vec<String>,
 }
 
-struct Verdict {
-    name: String,
-    reference: Outcome,
-    ours: Outcome,
-}
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut name, mut every, mut only, mut report) = (None, 1, None, None);
+    let (mut name, mut every, mut only, mut limit) = (None, 1, None, LIMIT);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| usage());
         match argument.as_str() {
             "--every" => every = value().parse().unwrap_or_else(|_| usage()),
             "--only" => only = Some(value()),
-            "--report" => report = Some(value()),
+            "--limit" => limit = Duration::from_secs(value().parse().unwrap_or_else(|_| usage())),
             other if name.is_none() && !other.starts_with('-') => name = Some(other.to_owned()),
             _ => usage(),
         }
     }
     let name = name.unwrap_or_else(|| usage());
-    let cases = cases(&name, every, only.as_deref());
-    // Leaked: the image's name is static everywhere else.
-    let image = Image::get(String::leak(format!("suite-{name}")));
-    let verdicts = run(&image, &cases);
-    let text = summary(&name, &verdicts);
-    print!("{text}");
-    if let Some(file) = report {
-        std::fs::write(&file, &text).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let suites = if name == "all" { SUITES.to_vec() } else { vec![name.as_str()] };
+    let whole = every == 1 && only.is_none();
+    let causes = Causes::load();
+    let mut unexplained = false;
+    for suite in suites {
+        let cases = cases(suite, every, only.as_deref());
+        // Leaked: the image's name is static everywhere else.
+        let mut image = Image::get(String::leak(format!("suite-{suite}")));
+        image.limit = limit;
+        let verdicts = run(&image, &cases, &causes, suite);
+        let section = conformance::section(suite, &verdicts, &causes);
+        println!("{section}");
+        if whole {
+            conformance::write(suite, &section);
+        }
+        unexplained |= verdicts.iter().any(|verdict| !verdict.explained(suite, &causes));
     }
-    if verdicts.iter().any(regressed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if unexplained { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn usage() -> ! {
@@ -76,8 +81,8 @@ fn cases(suite: &str, every: usize, only: Option<&str>) -> Vec<Case> {
     all.filter(|case| only.is_none_or(|text| case.name.contains(text))).step_by(every).collect()
 }
 
-/// All cases on both sides, two at a time.
-fn run(image: &Image, cases: &[Case]) -> Vec<Verdict> {
+/// All cases on both sides, two at a time; each is printed when it is done.
+fn run(image: &Image, cases: &[Case], causes: &Causes, suite: &str) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -90,10 +95,10 @@ fn run(image: &Image, cases: &[Case]) -> Vec<Verdict> {
                         reference: image.reference(&argv, b""),
                         ours: image.ours(&argv, b""),
                     };
-                    if regressed(&verdict) {
-                        eprintln!("{}: exit {:?}, qemu-riscv64 0", verdict.name, verdict.ours.code);
-                    }
-                    verdicts.lock().expect("no panic while held").push(verdict);
+                    let mut verdicts = verdicts.lock().expect("no panic while held");
+                    verdicts.push(verdict);
+                    let (verdict, done) = (&verdicts[verdicts.len() - 1], verdicts.len());
+                    eprintln!("[{done}/{}] {}", cases.len(), verdict.line(suite, causes));
                 }
             });
         }
@@ -101,28 +106,4 @@ fn run(image: &Image, cases: &[Case]) -> Vec<Verdict> {
     let mut verdicts = verdicts.into_inner().expect("no panic while held");
     verdicts.sort_by(|a, b| a.name.cmp(&b.name));
     verdicts
-}
-
-fn regressed(verdict: &Verdict) -> bool {
-    verdict.reference.code == Some(0) && verdict.ours.code != Some(0)
-}
-
-fn summary(suite: &str, verdicts: &[Verdict]) -> String {
-    let passes =
-        |outcome: fn(&Verdict) -> &Outcome| verdicts.iter().filter(|v| outcome(v).code == Some(0)).count();
-    let mut text = format!(
-        "{suite}: {} cases, {} pass under qemu-riscv64, {} pass here\n",
-        verdicts.len(),
-        passes(|v| &v.reference),
-        passes(|v| &v.ours)
-    );
-    for verdict in verdicts.iter().filter(|v| regressed(v)) {
-        let stderr = String::from_utf8_lossy(&verdict.ours.stderr);
-        let stdout = String::from_utf8_lossy(&verdict.ours.stdout);
-        let last =
-            stderr.lines().chain(stdout.lines()).last().unwrap_or("").chars().take(160).collect::<String>();
-        let code = verdict.ours.code.map_or("hangs".into(), |c| format!("exit {c}"));
-        let _ = writeln!(text, "- {}: {code}: {last}", verdict.name);
-    }
-    text
 }

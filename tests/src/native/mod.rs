@@ -142,7 +142,9 @@ impl Disk {
     }
 
     fn new(tree: &Tree, streams: &impl Streams) -> Result<Disk> {
-        let writer = ChunkWriter::new(Vec::new(), ChunkOptions::default());
+        // The store lives as long as this process: what counts is how soon it stands.
+        let options = ChunkOptions { level: 1, ..ChunkOptions::default() };
+        let writer = ChunkWriter::new(Vec::new(), options);
         let built = build(tree, streams, writer, &mut |_, _| {})?;
         Ok(Disk { archive: Box::leak(Box::new(built.archive)).as_slice(), store: built.store.leak() })
     }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::decimal;
 use crate::abi::Errno;
 use crate::abi::fcntl::O_CLOEXEC;
 use crate::fs::epoll::Epoll;
@@ -25,29 +24,29 @@ fn table(subject: &Subject) -> Option<Rc<FdTable>> {
 
 fn list(subject: &Subject, row: &'static Row) -> Vec<Member> {
     let fds = table(subject).map(|table| table.list()).unwrap_or_default();
-    fds.into_iter().map(|fd| (fd.to_string().into_bytes(), Subject { fd, ..subject.clone() }, row)).collect()
+    fds.into_iter().map(|fd| (fd.unsigned_abs(), Subject { fd, ..subject.clone() }, row)).collect()
 }
 
-fn find(subject: &Subject, name: &[u8], row: &'static Row) -> Option<Member> {
-    let fd = i32::try_from(decimal(name)?).ok()?;
+fn find(subject: &Subject, number: u32, row: &'static Row) -> Option<Member> {
+    let fd = i32::try_from(number).ok()?;
     table(subject)?.get(fd).ok()?;
-    Some((name.to_vec(), Subject { fd, ..subject.clone() }, row))
+    Some((number, Subject { fd, ..subject.clone() }, row))
 }
 
 pub(super) fn list_fd(subject: &Subject) -> Vec<Member> {
     list(subject, &LINK)
 }
 
-pub(super) fn find_fd(subject: &Subject, name: &[u8]) -> Option<Member> {
-    find(subject, name, &LINK)
+pub(super) fn find_fd(subject: &Subject, number: u32) -> Option<Member> {
+    find(subject, number, &LINK)
 }
 
 pub(super) fn list_fdinfo(subject: &Subject) -> Vec<Member> {
     list(subject, &INFO)
 }
 
-pub(super) fn find_fdinfo(subject: &Subject, name: &[u8]) -> Option<Member> {
-    find(subject, name, &INFO)
+pub(super) fn find_fdinfo(subject: &Subject, number: u32) -> Option<Member> {
+    find(subject, number, &INFO)
 }
 
 fn file(subject: &Subject) -> Option<FileRef> {

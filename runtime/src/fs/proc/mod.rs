@@ -16,9 +16,10 @@ mod sysvipc;
 use std::rc::Rc;
 
 use super::pseudo::Kind::{Dir, Edit, File, Found, Link, Magic, Symlink, Text};
-use super::pseudo::{Filesystem, Member, Row, Subject, World, root, row, row_mode};
-use super::{Dentry, InodeRef, Timespec};
+use super::pseudo::{Filesystem, Member, Node, Row, Subject, World, root, row, row_mode};
+use super::{Dentry, Inode, InodeRef, Timespec};
 use crate::abi::Errno;
+use crate::kernel::Process;
 
 /// statfs(2) magic number.
 const MAGIC: u64 = 0x9fa0;
@@ -87,7 +88,7 @@ macro_rules! rows_of_a_thread {
             row_mode("gid_map", 0o644, Text(ID_MAP)),
             row_mode("io", 0o400, File(process::io)),
             row("limits", File(process::limits)),
-            row("loginuid", Text("4294967295")),
+            row("loginuid", Edit(process::loginuid, process::set_loginuid)),
             row("maps", File(memory::maps)),
             row("mountinfo", File(process::mountinfo)),
             row("mounts", File(process::mounts)),
@@ -102,7 +103,7 @@ macro_rules! rows_of_a_thread {
             row("root", Magic(root_dir)),
             row("sched", File(process::sched)),
             row("schedstat", File(process::schedstat)),
-            row("sessionid", Text("4294967295")),
+            row("sessionid", File(process::sessionid)),
             row("setgroups", Text("allow\n")),
             row("smaps", File(memory::smaps)),
             row("smaps_rollup", File(memory::smaps_rollup)),
@@ -154,9 +155,9 @@ static NET: &[Row] = &[
     row("unix", File(net::unix)),
 ];
 
-fn decimal(name: &[u8]) -> Option<u32> {
-    let number: u32 = std::str::from_utf8(name).ok()?.parse().ok()?;
-    (number.to_string().as_bytes() == name).then_some(number)
+/// The process of an open /proc/PID, which pidfd_send_signal(2) takes for a pidfd.
+pub fn process_of(inode: &dyn Inode) -> Option<Rc<Process>> {
+    inode.as_any().downcast_ref::<Node>()?.about(&PROCESS)?.process.clone()
 }
 
 fn processes(subject: &Subject) -> Vec<Member> {
@@ -164,22 +165,19 @@ fn processes(subject: &Subject) -> Vec<Member> {
     all.into_iter().map(|p| process_member(subject, p)).collect()
 }
 
-fn process_member(subject: &Subject, process: Rc<crate::kernel::Process>) -> Member {
+fn process_member(subject: &Subject, process: Rc<Process>) -> Member {
     let tid = process.tgid;
-    let about = Subject { process: Some(process), tid, ..subject.clone() };
-    (tid.to_string().into_bytes(), about, &PROCESS)
+    (tid, Subject { process: Some(process), tid, ..subject.clone() }, &PROCESS)
 }
 
 /// A process by pid; threads can be looked up as well, though they are not listed.
-fn process_named(subject: &Subject, name: &[u8]) -> Option<Member> {
-    let number = decimal(name)?;
+fn process_named(subject: &Subject, number: u32) -> Option<Member> {
     let all = subject.world.processes();
     if let Some(process) = all.iter().find(|p| p.tgid == number) {
         return Some(process_member(subject, Rc::clone(process)));
     }
     let owner = all.into_iter().find(|p| p.live_threads().iter().any(|task| task.tid == number))?;
-    let about = Subject { process: Some(owner), tid: number, ..subject.clone() };
-    Some((name.to_vec(), about, &PROCESS))
+    Some((number, Subject { process: Some(owner), tid: number, ..subject.clone() }, &PROCESS))
 }
 
 fn threads(subject: &Subject) -> Vec<Member> {
@@ -189,12 +187,12 @@ fn threads(subject: &Subject) -> Vec<Member> {
         tids.push(process.tgid);
     }
     tids.sort_unstable();
-    let member = |tid: u32| (tid.to_string().into_bytes(), Subject { tid, ..subject.clone() }, &THREAD);
+    let member = |tid: u32| (tid, Subject { tid, ..subject.clone() }, &THREAD);
     tids.into_iter().map(member).collect()
 }
 
-fn thread_named(subject: &Subject, name: &[u8]) -> Option<Member> {
-    threads(subject).into_iter().find(|(known, ..)| known == name)
+fn thread_named(subject: &Subject, number: u32) -> Option<Member> {
+    threads(subject).into_iter().find(|(known, ..)| *known == number)
 }
 
 fn own_process(subject: &Subject) -> Result<Vec<u8>, Errno> {

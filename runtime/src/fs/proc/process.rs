@@ -8,8 +8,9 @@ use crate::abi::Errno;
 use crate::abi::resource::{RLIM_INFINITY, RLIMIT_RSS};
 use crate::abi::signal::{NSIG, SIG_DFL, SIG_IGN};
 use crate::fs::pseudo::{Subject, path_of};
+use crate::kernel::cred::CAP_AUDIT_CONTROL;
 use crate::kernel::sched::task_usage;
-use crate::kernel::task::{JobState, TaskState};
+use crate::kernel::task::{JobState, Login, TaskState};
 use crate::kernel::{Ctx, Kernel, Process, Task};
 use crate::mm::PAGE;
 
@@ -286,6 +287,28 @@ pub(super) fn set_oom_score_adj(cx: &mut Ctx<'_>, subject: &Subject, text: &[u8]
         return Err(Errno::EACCES);
     }
     process.oom_score_adj.set(value);
+    Ok(())
+}
+
+pub(super) fn loginuid(_: &mut Ctx<'_>, subject: &Subject) -> Contents {
+    Ok(process(subject)?.login.get().uid.to_string().into_bytes())
+}
+
+pub(super) fn sessionid(_: &mut Ctx<'_>, subject: &Subject) -> Contents {
+    Ok(process(subject)?.login.get().session.to_string().into_bytes())
+}
+
+/// Only of the caller itself; once set, by a privileged caller only.
+pub(super) fn set_loginuid(cx: &mut Ctx<'_>, subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let process = process(subject)?;
+    let uid: u32 = std::str::from_utf8(text).ok().and_then(|t| t.trim().parse().ok()).ok_or(Errno::EINVAL)?;
+    let login = process.login.get();
+    let own = Rc::ptr_eq(process, &cx.task.process);
+    if !own || (login.uid != u32::MAX && !cx.task.cred.borrow().capable(CAP_AUDIT_CONTROL)) {
+        return Err(Errno::EPERM);
+    }
+    let session = if uid == u32::MAX { u32::MAX } else { cx.kernel.next_login() };
+    process.login.set(Login { uid, session });
     Ok(())
 }
 

@@ -1,0 +1,193 @@
+//! What a suite's run says: cases and the checks inside them on both sides, and the page `docs/CONFORMANCE.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::oracle::{Outcome, repository};
+
+/// Known differences: suite, case or check, cause.
+#[derive(Debug, Default)]
+pub struct Causes(BTreeMap<(String, String), String>);
+
+impl Causes {
+    /// From `tests/suites/causes`: three columns between tabs; `#` begins a comment.
+    pub fn load() -> Causes {
+        let file = repository().join("tests/suites/causes");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        Causes::parse(&text)
+    }
+
+    fn parse(text: &str) -> Causes {
+        let rows = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let split = |line: &str| {
+            let mut columns = line.splitn(3, '\t').map(str::to_owned);
+            let mut next = || columns.next().unwrap_or_else(|| panic!("causes: three columns: {line}"));
+            ((next(), next()), next())
+        };
+        Causes(rows.map(split).collect())
+    }
+
+    fn of(&self, suite: &str, name: &str) -> Option<&str> {
+        self.0.get(&(suite.to_owned(), name.to_owned())).map(String::as_str)
+    }
+}
+
+/// One case on both sides.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Its name in the suite's list.
+    pub name: String,
+    /// Under qemu-riscv64.
+    pub reference: Outcome,
+    /// Here.
+    pub ours: Outcome,
+}
+
+impl Verdict {
+    /// What passes there and not here: checks where the case names them, else the case.
+    fn lost(&self) -> Vec<String> {
+        let (theirs, ours) = (checks(&self.reference), checks(&self.ours));
+        if !theirs.is_empty() {
+            return theirs.difference(&ours).cloned().collect();
+        }
+        let lost = self.reference.code == Some(0) && self.ours.code != Some(0);
+        if lost { vec![self.name.clone()] } else { Vec::new() }
+    }
+
+    /// Nothing is lost, or the causes are known.
+    pub fn explained(&self, suite: &str, causes: &Causes) -> bool {
+        self.lost().iter().all(|name| causes.of(suite, name).is_some())
+    }
+
+    /// For people who wait.
+    pub fn line(&self, suite: &str, causes: &Causes) -> String {
+        let code = |outcome: &Outcome| outcome.code.map_or("hung".to_owned(), |code| code.to_string());
+        let mut line = format!("{}: qemu {}, here {}", self.name, code(&self.reference), code(&self.ours));
+        for name in self.lost().iter().filter(|name| causes.of(suite, name).is_none()) {
+            let _ = write!(line, "\n    lost: {name}");
+        }
+        line
+    }
+}
+
+/// Checks that a case reports as passed: unittest's `name (path) ... ok`, busybox's `PASS: name`.
+fn checks(outcome: &Outcome) -> BTreeSet<String> {
+    let mut passed = BTreeSet::new();
+    let mut current = None;
+    let text = [outcome.stdout.as_slice(), b"\n", &outcome.stderr].concat();
+    for line in String::from_utf8_lossy(&text).lines() {
+        if let Some(name) = line.strip_prefix("PASS: ") {
+            passed.insert(name.to_owned());
+            continue;
+        }
+        // The name comes on a line of its own when the test has a docstring.
+        if let Some((name, rest)) = line.split_once(" (")
+            && let Some((path, _)) = rest.split_once(')')
+            && path.ends_with(&format!(".{name}"))
+        {
+            current = Some(path.to_owned());
+        }
+        if line.ends_with("... ok")
+            && let Some(path) = current.take()
+        {
+            passed.insert(path);
+        }
+    }
+    passed
+}
+
+/// A suite's part of the page.
+pub fn section(suite: &str, verdicts: &[Verdict], causes: &Causes) -> String {
+    let passed = |of: fn(&Verdict) -> &Outcome| verdicts.iter().filter(|v| of(v).code == Some(0)).count();
+    let inner = |of: fn(&Verdict) -> &Outcome| verdicts.iter().map(|v| checks(of(v)).len()).sum::<usize>();
+    let mut text = format!(
+        "## {suite}\n\n| | run | qemu-riscv64 | here |\n|---|---|---|---|\n| cases that pass | {} | {} | {} |\n",
+        verdicts.len(),
+        passed(|v| &v.reference),
+        passed(|v| &v.ours)
+    );
+    if inner(|v| &v.reference) > 0 {
+        let _ = writeln!(
+            text,
+            "| checks inside them that pass | | {} | {} |",
+            inner(|v| &v.reference),
+            inner(|v| &v.ours)
+        );
+    }
+    let lost: Vec<(String, &Verdict)> =
+        verdicts.iter().flat_map(|v| v.lost().into_iter().map(move |name| (name, v))).collect();
+    let _ = writeln!(text, "\nPasses under qemu-riscv64 and not here: {}.\n", lost.len());
+    for (name, verdict) in lost {
+        match causes.of(suite, &name) {
+            Some(cause) => drop(writeln!(text, "- `{name}`: {cause}")),
+            None if verdict.ours.code.is_none() => drop(writeln!(text, "- `{name}`: the case hangs")),
+            None => drop(writeln!(text, "- `{name}`: cause not known")),
+        }
+    }
+    text
+}
+
+const PAGE: &str = "docs/CONFORMANCE.md";
+const HEAD: &str = "# Conformance
+
+Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here. Written by
+
+    cargo run --release -p friscy-tests --bin suite -- all
+
+and by the run of one suite, which writes its part.
+";
+
+/// Put `section` into the page in place of the suite's last one.
+pub fn write(suite: &str, section: &str) {
+    let file = repository().join(PAGE);
+    let old = std::fs::read_to_string(&file).unwrap_or_default();
+    std::fs::write(&file, replaced(&old, suite, section))
+        .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+}
+
+fn replaced(page: &str, suite: &str, section: &str) -> String {
+    let mut sections: BTreeMap<&str, &str> = BTreeMap::new();
+    let starts: Vec<usize> = page.match_indices("\n## ").map(|(at, _)| at + 1).collect();
+    for (index, &start) in starts.iter().enumerate() {
+        let part = &page[start..starts.get(index + 1).copied().unwrap_or(page.len())];
+        let name = part[3..].lines().next().unwrap_or_default();
+        sections.insert(name, part.trim_end());
+    }
+    sections.insert(suite, section.trim_end());
+    let mut text = HEAD.to_owned();
+    for part in sections.values() {
+        let _ = write!(text, "\n{part}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(code: i32, stdout: &str) -> Outcome {
+        Outcome { stdout: stdout.into(), stderr: Vec::new(), code: Some(code) }
+    }
+
+    #[test]
+    fn checks_are_found_and_compared() {
+        let there = "test_a (test.m.C.test_a) ... ok\ntest_b (test.m.C.test_b)\nSays b. ... ok\n\
+                     test_c (test.m.C.test_c) ... FAIL\n";
+        let here = "test_a (test.m.C.test_a) ... ok\ntest_b (test.m.C.test_b)\nSays b. ... ERROR\n";
+        let verdict = Verdict { name: "m".into(), reference: outcome(1, there), ours: outcome(1, here) };
+        assert_eq!(verdict.lost(), ["test.m.C.test_b"]);
+        let causes = Causes::parse("# comment\npython\ttest.m.C.test_b\twhy\n");
+        assert!(verdict.explained("python", &causes) && !verdict.explained("bash", &causes));
+        let plain = Verdict { name: "p".into(), reference: outcome(0, ""), ours: outcome(1, "") };
+        assert_eq!(plain.lost(), ["p"]);
+        assert!(section("python", &[verdict], &causes).contains("- `test.m.C.test_b`: why"));
+    }
+
+    #[test]
+    fn a_section_takes_the_place_of_the_last_one() {
+        let one = replaced("", "b", "## b\n\nold\n");
+        let two = replaced(&replaced(&one, "a", "## a\n\nfirst"), "b", "## b\n\nnew\n");
+        assert!(two.starts_with(HEAD) && !two.contains("old"));
+        assert!(two.ends_with("## a\n\nfirst\n\n## b\n\nnew\n"));
+    }
+}
