@@ -142,7 +142,11 @@ fn an_instruction_may_lie_in_two_pages() {
     board.memory[end + 2..end + 6].copy_from_slice(&0x0000_0073u32.to_le_bytes());
     assert_eq!(board.run(10_000), Exit::Ecall);
     assert_eq!((board.regs.x[10], board.regs.instret), (1, 2048));
+    assert_eq!(board.perms[2] & perm::W, 0, "a store into the second half is noticed");
     board.regs.pc = CODE;
+    // The kernel's way: it takes the ops of the second page away before it takes X.
+    board.code.invalidate(2..3);
+    assert!(!board.code.contains(1), "the first page went with it");
     board.perms[2] = perm::R;
     assert_eq!(board.run(10_000), Exit::Fault { addr: CODE + PAGE, access: Access::Exec });
     assert_eq!(
