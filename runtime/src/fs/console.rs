@@ -139,11 +139,6 @@ impl Console {
         outbox.post(target, signal);
     }
 
-    /// After a thaw: what was asked of the old host will not be answered.
-    pub fn thaw(&self) {
-        self.asked.set(false);
-    }
-
     /// Somebody waits for up to `count` bytes of plain input.
     fn want(&self, count: usize) {
         self.wanted.set(self.wanted.get().max(count.min(INPUT_MAX)));

@@ -34,8 +34,6 @@ pub(super) struct Page {
     ops: Vec<Op>,
     /// Op of the instruction at each halfword, or 0.
     index: [u16; (PAGE / 2) as usize],
-    /// Halfwords that branches of this page are known to go to (bit set): no pair is fused over them.
-    targets: [u64; (PAGE / 128) as usize],
     /// Its last instruction ends in the next page.
     straddles: bool,
     /// Where translated code can be entered.
@@ -206,14 +204,7 @@ fn halfword(pc: u64) -> usize {
 impl Page {
     fn new() -> Box<Self> {
         let first = Op::new(Code::Step, 0, 2);
-        Box::new(Self {
-            ops: vec![first],
-            index: [0; _],
-            targets: [0; _],
-            straddles: false,
-            translated: None,
-            profiled: None,
-        })
+        Box::new(Self { ops: vec![first], index: [0; _], straddles: false, translated: None, profiled: None })
     }
 
     /// What an `Enter` op stands for.
@@ -258,21 +249,18 @@ impl Page {
         let mut starts: Vec<u16> = run.iter().map(|source| source.at).collect();
         let mut before = 0;
         let mut transfers = Vec::new();
-        let mut todo = run.as_slice();
-        while let [source, ..] = todo {
+        for source in run {
             let entry = self.enter(source.at, before).map(|op| self.push(op));
-            let mut op = lower::single(*source);
-            let used = 1;
+            let mut op = lower::single(source);
             op.before = before;
-            before += used;
+            before += 1;
             let index = self.push(op);
             self.index[usize::from(source.at / 2)] = entry.unwrap_or(index);
-            if let Some(target) = todo[usize::from(used) - 1].target() {
+            if let Some(target) = source.target() {
                 transfers.push((index, target, before));
             } else if matches!(op.code, Code::Jr | Code::Jalr) {
                 self.ops[usize::from(index)].set_link(0, i16::from(before));
             }
-            todo = &todo[usize::from(used)..];
         }
         match rest {
             Rest::Nothing => {}
@@ -318,12 +306,6 @@ impl Page {
             self.straddles |= u64::from(at) + u64::from(len) > PAGE;
             let source = Source { at, len, raw, row };
             run.push(source);
-            if let Some(target) = source.target()
-                && let Ok(target) = usize::try_from(target)
-                && target < PAGE as usize
-            {
-                self.targets[target / 128] |= 1 << (target / 2 % 64);
-            }
             if row.format == Format::J || row.instr == Instr::Jalr {
                 return (run, Rest::Nothing);
             }

@@ -4,7 +4,7 @@
 //! Source: The RISC-V Instruction Set Manual, Volume I (unprivileged).
 //!
 //! The path of an instruction: [`code`] fetches and decodes it once into a
-//! [`DecodedPage`](code), [`lower`] makes the decoded form and fuses pairs,
+//! [`Page`](code), [`lower`] makes the decoded form,
 //! [`hot`] executes it; what is rare or delicate goes to [`exec`], which
 //! interprets one instruction at a time, exactly. Names and encodings are rows
 //! of [`isa`]. Where the packer translated a page ([`library`]), [`hot`] leaves for

@@ -29,7 +29,7 @@ impl Reg {
     }
 }
 
-/// One decoded instruction, or two fused ones.
+/// One decoded instruction.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Op {
@@ -41,10 +41,10 @@ pub(super) struct Op {
     pub(super) rd2: Reg,
     /// Instructions of the run before this op.
     pub(super) before: u8,
-    /// Offset in the page (even), and in bit 0 whether the (first) instruction has four bytes.
+    /// Offset in the page (even), and in bit 0 whether the instruction has four bytes.
     at: u16,
     pub(super) imm: i32,
-    /// Of a transfer: see [`Op::target`] and [`Op::delta`]. Of a single other instruction: its 32 bits.
+    /// Of a transfer: see [`Op::target`] and [`Op::delta`]. Of another instruction: its 32 bits.
     pub(super) aux: u32,
 }
 
