@@ -51,7 +51,7 @@ fn bash_on_debian() {
 }
 
 #[test]
-fn bash_reads_a_script_from_stdin() {
+fn bash_on_debian_reads_a_script_from_stdin() {
     let script = "echo from stdin\nread line\nthis is read\necho got: $line\nexit 4\n";
     Image::get("debian-min").all_same([(vec!["/bin/bash"], script)]);
 }

@@ -66,7 +66,7 @@ fn busybox_shell_is_interactive() {
 }
 
 #[test]
-fn bash_edits_lines_and_controls_jobs() {
+fn bash_on_debian_edits_lines_and_controls_jobs() {
     let image = Image::get("debian-min");
     let steps: &[Step] = &[
         ("PS1='> '\r", "> "),
