@@ -33,6 +33,7 @@ static void find_unix(int fd) {
   while (fgets(line, sizeof line, f)) {
     unsigned flags, type, state;
     unsigned long inode;
+    path[0] = 0;  // of this row only: the order of the rows is the kernel's own, and an unnamed socket has no path
     if (sscanf(line, "%*x: %*x %*x %x %x %x %lu %199s", &flags, &type, &state, &inode, path) >= 4 && inode == s.st_ino)
       printf("unix: flags %x type %x state %x %s\n", flags, type, state, path);
   }
