@@ -53,12 +53,14 @@ function replace(text, from, to) {
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const worker = put("worker.js", await bundle("web/worker.js", { format: "iife" }));
-const main = put("main.js", await bundle("web/main.js", { format: "esm" }));
-const boot = replace(await bundle("web/boot.js", { format: "esm" }), '"worker.js"', JSON.stringify(worker));
+// The terminal brings its own style: nothing of it is needed before.
+const main = put("main.js", await bundle("web/main.js", { format: "esm", loader: { ".css": "text" } }));
+let boot = await bundle("web/boot.js", { format: "esm", external: ["./main.js"] });
+boot = replace(boot, '"worker.js"', JSON.stringify(worker));
+boot = replace(boot, '"./main.js"', JSON.stringify(`./${main}`));
 let page = readFileSync(join(here, "web/index.html"), "utf8");
-page = replace(page, "<style></style>", `<link rel="modulepreload" href="${main}" />\n    <style>${await bundle("web/style.css", {})}</style>`);
+page = replace(page, "<style></style>", `<style>${await bundle("web/style.css", {})}</style>`);
 page = replace(page, '<script type="module" src="boot.js"></script>', `<script type="module">${boot}</script>`);
-page = replace(page, 'src="main.js"', `src="${main}"`);
 writeFileSync(join(out, "index.html"), page);
 copyFileSync(join(here, "web/icon.svg"), join(out, "icon.svg"));
 copyFileSync(join(modules, "@xterm/xterm/LICENSE"), join(out, "LICENSE-xterm.txt"));

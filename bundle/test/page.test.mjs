@@ -48,7 +48,7 @@ async function visit(path, check, options = {}) {
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   try {
-    await page.goto(path.startsWith("http") ? path : site.url + path);
+    await page.goto(/^(http|about):/.test(path) ? path : site.url + path);
     await check(page);
     assert.deepEqual(errors, [], "errors in the page");
   } finally {
@@ -112,6 +112,43 @@ test("much output arrives whole, and the page stays responsive", () =>
     await shows(page, /x\n> $|x> $|x\s*>$/);
     await page.keyboard.type("spin 200\r");
     await shows(page, "spun");
+  }));
+
+test("first words are there before the terminal is, and nothing that is typed meanwhile is lost", () =>
+  visit(
+    "about:blank",
+    async (page) => {
+      /** @type {(value?: unknown) => void} */
+      let release = () => {};
+      const held = new Promise((resolve) => (release = resolve));
+      await page.route("**/main.*.js", async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.goto(`${site.url}tty/`);
+      await page.waitForFunction(() => document.querySelector("#first")?.textContent?.includes("fake engine"));
+      const first = await page.locator("#first").innerText();
+      assert.equal(await page.locator("#status").textContent(), "running");
+      await page.evaluate(() => navigator.clipboard.writeText("pasted "));
+      await page.keyboard.press("Control+Shift+v");
+      await page.keyboard.type("hello");
+      await page.keyboard.press("Enter");
+      await page.screenshot({ path: `${work}first.png` });
+      release();
+      const all = await shows(page, "you said pasted hello");
+      await page.waitForFunction(() => !document.querySelector("#first"));
+      await page.screenshot({ path: `${work}terminal.png` });
+      assert.equal(all.slice(0, first.trimEnd().length), first.trimEnd());
+    },
+    { permissions: ["clipboard-read", "clipboard-write"] },
+  ));
+
+test("a terminal that cannot be downloaded is told", () =>
+  visit("about:blank", async (page) => {
+    await page.route("**/main.*.js", (route) => route.abort());
+    await page.goto(`${site.url}tty/`);
+    await page.waitForFunction(() => /could not be downloaded/.test(document.querySelector("#status")?.textContent ?? ""));
+    assert.ok((await page.locator("#first").innerText()).includes("fake engine"));
   }));
 
 test("in an iframe", () =>

@@ -1,7 +1,11 @@
 // @ts-check
 // The first lines that the page runs, inlined into it: they start the machine
-// before anything else is loaded, and keep what it says until main.js, which
-// brings the terminal, has come.
+// before anything else is loaded, and show its first words as plain text
+// (first.js). The terminal, main.js, comes when those are on the screen, or at
+// once when they are more than text or somebody types.
+
+import { FirstScreen } from "./first.js";
+import { current } from "./theme.js";
 
 /** @typedef {import("./worker.js").ToWorker} ToWorker */
 /** @typedef {import("./worker.js").FromWorker} FromWorker */
@@ -17,30 +21,47 @@
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 /** What the terminal keeps free for its scroll bar. */
 const SCROLLBAR = 14;
+/** A program that has said nothing for so long gets its terminal all the same. */
+const SILENCE_MS = 250;
+/** Keys that have no text of their own, as a terminal sends them. @type {Record<string, string>} */
+const KEYS = {
+  Enter: "\r",
+  Tab: "\t",
+  Backspace: "\x7f",
+  Escape: "\x1b",
+  Delete: "\x1b[3~",
+  ArrowUp: "\x1b[A",
+  ArrowDown: "\x1b[B",
+  ArrowRight: "\x1b[C",
+  ArrowLeft: "\x1b[D",
+};
 
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** @type {Config} */
 const config = JSON.parse(element("config").textContent);
 const url = (/** @type {string} */ relative) => new URL(relative, document.baseURI).href;
 if (config.chunks) config.chunks.url = url(config.chunks.url);
+if (config.title) element("title").textContent = config.title;
 
-/** Rows and columns that the terminal will have, nearly always. */
+/** Rows and columns that the terminal will have, nearly always, and how its text is set. */
 function guess() {
   const fontSize = matchMedia("(pointer: coarse)").matches ? 12 : 14;
-  const probe = document.createElement("span");
-  probe.textContent = "W".repeat(64);
-  probe.style.cssText = `position:absolute;visibility:hidden;white-space:pre;font:${fontSize}px ${FONT}`;
   const screen = element("terminal");
-  screen.append(probe);
+  const probe = element("first");
+  probe.style.font = `${fontSize}px ${FONT}`;
+  probe.textContent = "W".repeat(64);
   const style = getComputedStyle(screen);
   const space = (/** @type {string[]} */ ...names) =>
     names.reduce((sum, name) => sum + parseFloat(style.getPropertyValue(`padding-${name}`)), 0);
   const width = screen.clientWidth - space("left", "right") - SCROLLBAR;
   const height = screen.clientHeight - space("top", "bottom");
   const cell = probe.getBoundingClientRect();
-  probe.remove();
+  // The terminal's rows are a whole number of the screen's pixels.
+  const rowHeight = Math.ceil(cell.height * devicePixelRatio) / devicePixelRatio;
+  probe.style.lineHeight = `${rowHeight}px`;
+  probe.textContent = "";
   const cols = Math.max(2, Math.floor((width * 64) / cell.width));
-  const rows = Math.max(1, Math.floor(height / cell.height));
+  const rows = Math.max(1, Math.floor(height / rowHeight));
   return { rows, cols, font: FONT, fontSize };
 }
 
@@ -58,7 +79,10 @@ function start(module) {
   const early = [];
   let said = false;
   /** @type {(message: FromWorker) => void} */
-  let hear = (message) => void early.push(message);
+  let hear = (message) => {
+    early.push(message);
+    welcome(message);
+  };
   const listen = (/** @type {FromWorker} */ message) => {
     if (message.type === "stages") for (const [stage, time] of message.times) mark(stage, time - performance.timeOrigin);
     if (message.type === "output" && !said && !module) mark("first-output");
@@ -86,6 +110,99 @@ function start(module) {
   };
 }
 
+/** What was typed and pasted before there was a terminal. @type {{ text: string, pasted: boolean }[]} */
+const typed = [];
+/** @type {FirstScreen | undefined} */
+let screen;
+let drawn = false;
+let drawing = false;
+
+/** What the machine says before the terminal is there. @param {FromWorker} message */
+function welcome(message) {
+  switch (message.type) {
+    case "stages":
+      return;
+    case "ready":
+      screen = new FirstScreen(size, !message.manifest.entry.tty);
+      setTimeout(() => !drawn && loadTerminal(), SILENCE_MS);
+      return;
+    case "output":
+      if (!screen?.write(message.bytes)) return loadTerminal();
+      if (!drawing) requestAnimationFrame(draw);
+      drawing = true;
+      return;
+    // Progress, failures, the end: the whole page is needed for them.
+    default:
+      return loadTerminal();
+  }
+}
+
+/** Puts the first screen on the page, unless the terminal has taken its place. */
+function draw() {
+  const first = document.getElementById("first");
+  drawing = false;
+  if (!first || !screen?.able) return;
+  first.replaceChildren(screen.nodes(current()));
+  if (drawn) return;
+  drawn = true;
+  document.body.dataset.state = "running";
+  element("status").textContent = "running";
+  mark("drawn");
+  // After this frame, when nothing more urgent is left.
+  if ("requestIdleCallback" in globalThis) requestIdleCallback(loadTerminal, { timeout: 200 });
+  else setTimeout(loadTerminal, 50);
+}
+
+let loading = false;
+function loadTerminal() {
+  if (loading) return;
+  loading = true;
+  import("./main.js").catch((error) => {
+    element("status").textContent = `the terminal could not be downloaded: ${error.message}`;
+    element("status").toggleAttribute("data-bad", true);
+  });
+}
+
+/** A key before there is a terminal: as much of a keyboard as a line needs. @param {KeyboardEvent} event */
+function key(event) {
+  const { key, ctrlKey, altKey, metaKey, isComposing } = event;
+  if (document.activeElement !== document.body || altKey || metaKey || isComposing) return;
+  const letter = ctrlKey && !event.shiftKey && /^[a-z]$/.test(key);
+  const text = letter ? String.fromCharCode(key.charCodeAt(0) & 31) : !ctrlKey && key.length === 1 ? key : KEYS[key];
+  if (text === undefined || (ctrlKey && !letter)) return;
+  event.preventDefault();
+  typed.push({ text, pasted: false });
+  loadTerminal();
+}
+
+/** @param {ClipboardEvent} event */
+function paste(event) {
+  const text = event.clipboardData?.getData("text/plain");
+  if (text) typed.push({ text, pasted: true });
+  loadTerminal();
+}
+
+document.addEventListener("keydown", key);
+document.addEventListener("paste", paste);
+document.addEventListener("pointerdown", loadTerminal);
+
 /** What main.js finds. */
-export const boot = { config, size, mark, start, first: start() };
+export const boot = {
+  config,
+  size,
+  mark,
+  start,
+  first: start(),
+  /** The terminal hears the keyboard from now on. @returns {typeof typed} what came before */
+  release() {
+    document.removeEventListener("keydown", key);
+    document.removeEventListener("paste", paste);
+    document.removeEventListener("pointerdown", loadTerminal);
+    return typed.splice(0);
+  },
+  /** Something of the guest's has been drawn. */
+  get drawn() {
+    return drawn;
+  },
+};
 /** @type {any} */ (globalThis).friscy = { boot };

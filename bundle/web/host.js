@@ -202,6 +202,8 @@ export class Machine {
   /** Runs to the end. @returns {Promise<number>} the exit code, 128+N for a signal */
   async run() {
     this.#host.reached?.("first-instruction");
+    // What was written before the freeze needs no instruction to be written again.
+    this.#serve();
     for (;;) {
       if (this.#stopped) await new Promise(() => {});
       this.#flushCompletions();

@@ -1,7 +1,8 @@
 // @ts-check
 // The page: a terminal in front of the machine that runs in worker.js, and
-// that boot.js has started already.
+// that boot.js has started already. It takes the place of the first screen.
 
+import style from "@xterm/xterm/css/xterm.css";
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 
@@ -12,7 +13,8 @@ import { follow } from "./theme.js";
 /** @typedef {import("./worker.js").ToWorker} ToWorker */
 
 /** @type {typeof import("./boot.js").boot} */
-const { config, first, mark, size, start } = /** @type {any} */ (globalThis).friscy.boot;
+const boot = /** @type {any} */ (globalThis).friscy.boot;
+const { config, first, mark, size, start } = boot;
 
 /** What to do about a failure, by its kind. @type {Record<import("./host.js").Kind, [string, string]>} */
 const HELP = {
@@ -51,8 +53,8 @@ let lines;
 let control = false;
 /** What goes wrong for now. @type {string | undefined} */
 let trouble;
-/** The terminal has drawn something. */
-let drawn = false;
+/** The terminal was given something to draw. */
+let written = false;
 
 /** @param {ToWorker} message */
 const tell = (message) => running?.worker.postMessage(message);
@@ -105,7 +107,8 @@ function progress(loaded, total) {
 
 /** @param {string} text */
 function title(text) {
-  document.title = text;
+  // The browser draws its tab anew each time.
+  if (document.title !== text) document.title = text;
   element("title").textContent = text;
 }
 
@@ -135,8 +138,8 @@ function hear(message) {
     case "output": {
       const { length } = message.bytes;
       terminal.write(message.bytes, () => {
-        if (!drawn) requestAnimationFrame(() => mark("drawn"));
-        drawn = true;
+        if (!written) requestAnimationFrame(takeOver);
+        written = true;
         tell({ type: "ack", bytes: length });
       });
       return;
@@ -150,6 +153,13 @@ function hear(message) {
     case "error":
       return fail(message.kind, message.message);
   }
+}
+
+/** The terminal shows what the first screen does. */
+function takeOver() {
+  document.getElementById("first")?.remove();
+  if (!boot.drawn) mark("drawn");
+  mark("terminal");
 }
 
 function lineInput() {
@@ -264,12 +274,19 @@ function wireButtons() {
   };
 }
 
+document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+/** @type {HTMLLinkElement} */ (element("icon")).href = "icon.svg";
 const terminal = openTerminal();
 terminal.onResize(tellSize);
 if (config.title) title(config.title);
 wireButtons();
+if (!boot.drawn) document.getElementById("first")?.remove();
 turnTo(first);
 tellSize();
+for (const { text, pasted } of boot.release()) {
+  if (pasted) terminal.paste(text);
+  else type(text);
+}
 
 // What tests and the curious may touch.
 /** @type {any} */ (globalThis).friscy.terminal = terminal;

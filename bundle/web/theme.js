@@ -52,9 +52,12 @@ const dark = {
 
 const preference = matchMedia("(prefers-color-scheme: dark)");
 
+/** The theme now. */
+export const current = () => (preference.matches ? dark : light);
+
 /** Calls `apply` with the theme now and whenever the preference changes. @param {(theme: typeof light) => void} apply */
 export function follow(apply) {
-  const tell = () => apply(preference.matches ? dark : light);
+  const tell = () => apply(current());
   preference.addEventListener("change", tell);
   tell();
 }

@@ -15,6 +15,8 @@ use crate::embedded;
 pub const INDEX: &str = "index.html";
 /// In [`INDEX`], where it is said which app it opens (`bundle/web/boot.js`, `Config`).
 const CONFIG: &str = r#"{"app":"app.wasm"}"#;
+/// In [`INDEX`]: browsers draw a tab anew when its title changes, so the page has the right one from the first.
+const TITLE: &str = "<title>friscy</title>";
 /// Bytes in each file, when the chunk store is cut into files: a few chunks, one round trip.
 pub const BLOCK_BYTES: usize = 256 << 10;
 
@@ -48,7 +50,8 @@ pub fn assets<'a>(app: &'a App, stem: &str, blocks: bool) -> Result<Vec<Asset<'a
     let app_name = format!("{stem}.{}.wasm", short(&app.digest));
     let ChunkInfo { digest, stored_bytes, profile_bytes, .. } = &app.manifest.chunks;
     let store_name = format!("{stem}.{}.chunks", short(digest));
-    let mut config = serde_json::json!({ "app": app_name, "bytes": app.bytes().len(), "title": stem });
+    let title = title(app);
+    let mut config = serde_json::json!({ "app": app_name, "bytes": app.bytes().len(), "title": title });
     let mut assets = Vec::new();
     if let Some(store) = app.beside() {
         let place = serde_json::json!({ "url": store_name, "bytes": stored_bytes, "profile": profile_bytes });
@@ -75,10 +78,19 @@ pub fn assets<'a>(app: &'a App, stem: &str, blocks: bool) -> Result<Vec<Asset<'a
     if filled == page {
         bail!("the page has no place for what it opens");
     }
+    let title = title.replace('&', "&amp;").replace('<', "&lt;");
+    let filled = filled.replacen(TITLE, &format!("<title>{title}</title>"), 1);
     index.bytes = filled.into_bytes().into();
     // The page names all the others: it comes last, so that whoever loads it meanwhile finds all of one version.
     assets.sort_by_key(|asset| asset.name == INDEX);
     Ok(assets)
+}
+
+/// The app's name: its tag, else its program (`bundle/web/main.js` has the same).
+fn title(app: &App) -> String {
+    let tag =
+        app.manifest.image.tags.first().map(|tag| tag.strip_suffix(":latest").unwrap_or(tag).to_string());
+    tag.unwrap_or_else(|| app.manifest.entry.argv.join(" "))
 }
 
 /// As much of a digest as a name needs.

@@ -40,15 +40,16 @@ const FLAGS: [&str; 15] = [
 /// Gives its descriptors 3 and 4 to Chromium, which are the pipe by definition.
 const PIPE: &str = r#"exec "$@" 3<&0 4>&1 0</dev/null 1>/dev/null"#;
 
-/// Tells all marks at the moment of the first output; runs before the page's own code.
+/// Tells all marks when the first output has been drawn: its frame is over when the next one begins. Runs before the
+/// page's own code.
 const WATCH: &str = r#"if (globalThis === globalThis.top) {
   const mark = performance.mark;
   performance.mark = function (name, ...rest) {
     const entry = mark.call(performance, name, ...rest);
-    if (name === "friscy:first-output") {
+    if (name === "friscy:drawn") requestAnimationFrame(() => {
       const marks = performance.getEntriesByType("mark").filter((mark) => mark.name.startsWith("friscy:"));
       globalThis.friscyBench(JSON.stringify(marks.map((mark) => [mark.name, mark.startTime])));
-    }
+    });
     return entry;
   };
 }"#;

@@ -195,13 +195,14 @@ pub(super) fn ms(value: f64) -> String {
 }
 
 /// Stages as they are called in the legend: name of the mark, words, class.
-pub(super) const STAGES: [(&str, &str, &str); 7] = [
+pub(super) const STAGES: [(&str, &str, &str); 8] = [
     ("download", "page and download", "s0"),
     ("compile", "compile", "s1"),
     ("instantiate", "instantiate", "s2"),
     ("thaw", "thaw", "s3"),
     ("first-instruction", "to the first instruction", "s4"),
     ("first-output", "run to the first output", "s5"),
+    ("drawn", "to its place on the screen", "s7"),
     ("", "all (no stages told)", "s6"),
 ];
 

@@ -15,14 +15,17 @@ use wasmtime::{Linker, Store};
 use crate::page::mime;
 use crate::vm::{self, wasmtime_error};
 
-/// The page: its worker's word is its first output.
+/// The page: its worker's word is its first output, shown as an app's is.
 const PAGE: &str = r#"<!doctype html><title>floor</title><script type="module">
 const worker = new Worker("worker.js", { type: "module" });
-worker.onmessage = () => performance.mark("friscy:first-output");
+worker.onmessage = ({ data }) => {
+  document.body.textContent = data;
+  requestAnimationFrame(() => performance.mark("friscy:drawn"));
+};
 </script>"#;
 const WORKER: &str = r#"const module = await WebAssembly.compileStreaming(fetch("empty.wasm"));
 await WebAssembly.instantiate(module, {});
-postMessage(0);
+postMessage("ok");
 "#;
 
 /// A static server for the page; lives as long as this process.

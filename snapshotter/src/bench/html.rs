@@ -35,7 +35,7 @@ svg .spread { stroke: var(--accent); stroke-width: 2; } svg .point { fill: var(-
 .s0 { fill: #9aa7b5; background: #9aa7b5; } .s1 { fill: #4477aa; background: #4477aa; }
 .s2 { fill: #66ccee; background: #66ccee; } .s3 { fill: #228833; background: #228833; }
 .s4 { fill: #ccbb44; background: #ccbb44; } .s5 { fill: #ee6677; background: #ee6677; }
-.s6 { fill: #bbbbbb; background: #bbbbbb; }
+.s6 { fill: #bbbbbb; background: #bbbbbb; } .s7 { fill: #aa3377; background: #aa3377; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; margin: .5rem 0 0; list-style: none; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 .scroll { overflow-x: auto; }

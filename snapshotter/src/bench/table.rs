@@ -57,6 +57,7 @@ fn short(stage: &str) -> String {
     match stage {
         "first-instruction" => "begin",
         "first-output" => "run",
+        "drawn" => "draw",
         other => other,
     }
     .to_string()
