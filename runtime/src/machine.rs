@@ -182,6 +182,11 @@ impl Machine {
         self.library.load(translations);
     }
 
+    /// Whether the table holds the translated functions: a host may bring them while the guest runs.
+    pub fn translated(&mut self, present: bool) {
+        self.library.set_present(present);
+    }
+
     /// The kernel, once something was booted: for tests and inspection.
     pub fn kernel(&mut self) -> Option<&mut Kernel> {
         self.kernel.as_mut()

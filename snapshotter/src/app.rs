@@ -100,6 +100,12 @@ impl App {
         self.runs.iter().map(|(at, range)| (*at, &self.bytes[range.clone()]))
     }
 
+    /// Functions at the end of the file that are translated code.
+    pub fn translated_functions(&self) -> u32 {
+        // The first is the memory check that they share.
+        self.manifest.translated.as_ref().map_or(0, |translated| 1 + translated.functions.len() as u32)
+    }
+
     /// The chunk store, in the file or beside it.
     pub fn store(&self) -> &[u8] {
         self.beside.as_deref().unwrap_or(&self.bytes[self.store.clone()])

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::bench::{Host, Network, Versus};
+use crate::compile;
 use crate::point::Point;
 
 /// Turn a riscv64 container image into one Wasm file that is already running.
@@ -163,6 +164,9 @@ pub struct Run {
     /// Print instructions, time and memory at the end, on stderr
     #[arg(long)]
     pub stats: bool,
+    /// When the file's translated code is compiled: while the program runs, before it starts, or never
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub compile: compile::When,
     /// Write when the stages of opening ended, for bench
     #[arg(long, value_name = "FILE", hide = true)]
     pub marks: Option<PathBuf>,

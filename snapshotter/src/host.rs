@@ -1,8 +1,9 @@
 //! The native host: an app.wasm under wasmtime in this terminal.
 //!
-//! Only the code is compiled (and cached: it is the same for every image); the
-//! memory image is copied in, and chunks are handed over straight from the
-//! mapped file. Then: resume, serve the ring, wait, again.
+//! Only the engine is compiled before the guest runs (and cached: it is the same
+//! for every image), translated code beside it ([`crate::compile`]); the memory
+//! image is copied in, and chunks are handed over straight from the mapped file.
+//! Then: resume, serve the ring, wait, again.
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -16,10 +17,11 @@ use rustix::io::Errno;
 use wasmtime::{Module, Store};
 
 use crate::app::App;
+use crate::compile::{Late, When};
 use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
 use crate::vm::{self, Vm, World, wasmtime_error};
-use crate::{link, ring};
+use crate::{native, ring};
 
 /// Guest instructions between two looks at the outside.
 const BUDGET: i64 = 2_000_000;
@@ -33,6 +35,8 @@ pub struct Options {
     pub no_input: bool,
     /// Say what the engine warns of.
     pub verbose: bool,
+    /// When translated code is compiled.
+    pub compile: When,
     /// Stages of opening, for who measures.
     pub marks: Marks,
 }
@@ -88,8 +92,8 @@ impl World for Live {
 /// Open `app` and run it to its end.
 pub fn run(app: &App, mut options: Options) -> Result<Outcome> {
     let start = Instant::now();
-    let (vm, mut store) = open(app, start, &mut options.marks)?;
-    let result = drive(app, &vm, &mut store, options);
+    let (vm, mut store, late) = open(app, start, &mut options)?;
+    let result = drive(app, &vm, &mut store, late, options);
     result.map_err(|error| {
         // A trap says little; the engine's last words say why.
         match std::mem::take(&mut store.data_mut().last_words) {
@@ -99,10 +103,11 @@ pub fn run(app: &App, mut options: Options) -> Result<Outcome> {
     })
 }
 
-fn open(app: &App, start: Instant, marks: &mut Marks) -> Result<(Vm, Store<Live>)> {
+fn open(app: &App, start: Instant, options: &mut Options) -> Result<(Vm, Store<Live>, Late)> {
+    let marks = &mut options.marks;
     let engine = vm::engine()?;
-    let code = link::without_data(app.bytes())?;
-    let module = Module::new(&engine, &code).map_err(wasmtime_error)?;
+    let parts = native::split(app.bytes(), app.translated_functions())?;
+    let module = Module::new(&engine, &parts.engine).map_err(wasmtime_error)?;
     marks.mark(marks::COMPILE);
     let mut store = Store::new(&engine, Live { start, last_words: Vec::new() });
     let linker = vm::linker(&engine, &module)?;
@@ -118,10 +123,11 @@ fn open(app: &App, start: Instant, marks: &mut Marks) -> Result<(Vm, Store<Live>
     vm.thaw(&mut store)?;
     marks.mark(marks::THAW);
     vm.chunk_slot(&mut store, u32::MAX)?;
-    Ok((vm, store))
+    let late = Late::new(&vm, &mut store, parts.translated, options.compile)?;
+    Ok((vm, store, late))
 }
 
-fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, options: Options) -> Result<Outcome> {
+fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, late: Late, options: Options) -> Result<Outcome> {
     let mut boot = options.boot;
     let tty = boot.as_ref().unwrap_or(&app.boot).tty;
     let (rows, cols) = if tty { terminal::size() } else { (0, 0) };
@@ -147,6 +153,7 @@ fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, options: Options) -> Resul
         warning: None,
         reading: Vec::new(),
         events: Vec::new(),
+        late,
         outcome: Outcome { opened: store.data().start.elapsed(), ..Outcome::default() },
     };
     if tty {
@@ -182,6 +189,7 @@ struct Host<'a> {
     reading: Vec<Submission>,
     /// Events that found the completion queue full.
     events: Vec<(u64, i64)>,
+    late: Late,
     outcome: Outcome,
 }
 
@@ -191,6 +199,7 @@ impl Host<'_> {
             self.serve(store)?;
             let status = self.vm.resume(&mut *store, BUDGET)?;
             self.serve(store)?;
+            self.late.step(self.vm, &mut *store, !self.outcome.first_output.is_zero())?;
             match status {
                 Status::Exited => return Ok(()),
                 Status::Frozen => bail!("the engine froze although nobody asked it to"),

@@ -15,6 +15,8 @@ use friscy_translator::Output;
 use wasm_encoder::Encode;
 use wasmparser::{DataKind, Operator, Parser, Payload, TableType};
 
+use crate::native;
+
 /// Zero bytes that are cheaper to store than to start a new segment for: they compress to nothing, and
 /// facts measured on 53 MB give 15 segments instead of 10,002 at the same compressed size.
 const GAP: usize = 4096;
@@ -23,9 +25,9 @@ const GAP: usize = 4096;
 const STORE_SEGMENT: u32 = 0;
 
 /// Section numbers of the binary format.
-mod id {
+pub(crate) mod id {
     pub(super) const TYPE: u8 = 1;
-    pub(super) const IMPORT: u8 = 2;
+    pub(crate) const IMPORT: u8 = 2;
     pub(super) const FUNCTION: u8 = 3;
     pub(super) const TABLE: u8 = 4;
     pub(super) const MEMORY: u8 = 5;
@@ -234,7 +236,7 @@ fn solid(bytes: &[u8]) -> usize {
 }
 
 /// A section with its header.
-fn section(out: &mut Vec<u8>, id: u8, body: &[u8]) {
+pub(crate) fn section(out: &mut Vec<u8>, id: u8, body: &[u8]) {
     out.push(id);
     body.len().encode(out);
     out.extend_from_slice(body);
@@ -306,13 +308,13 @@ pub fn link(
                 append(&mut code, id, body, &items)?;
             }
             id::TABLE => {
-                let table = table_of(wasm)?;
                 let mut tables = wasm_encoder::TableSection::new();
                 tables.table(wasm_encoder::TableType {
                     element_type: wasm_encoder::RefType::FUNCREF,
                     table64: false,
                     minimum: slots,
-                    maximum: table.maximum.map(|max| max.max(slots)),
+                    // Hosts add what they translate while the guest runs.
+                    maximum: None,
                     shared: false,
                 });
                 let mut body = Vec::new();
@@ -337,7 +339,14 @@ pub fn link(
                 append(&mut code, id, body, &bodies)?;
             }
             id::DATA | id::DATA_COUNT => {}
-            id::IMPORT | id::MEMORY | id::GLOBAL | id::EXPORT | id::START => {
+            id::EXPORT => {
+                let mut item = Vec::new();
+                native::TABLE.encode(&mut item);
+                // table, of which there is one
+                item.extend([1, 0]);
+                append(&mut code, id, body, &[item])?;
+            }
+            id::IMPORT | id::MEMORY | id::GLOBAL | id::START => {
                 section(&mut code, id, body);
             }
             // Custom sections: names, producers, target features.
@@ -360,7 +369,7 @@ pub fn link(
 }
 
 /// Bodies of all sections in order.
-pub(crate) fn sections(wasm: &[u8]) -> Result<Vec<(u8, &[u8])>> {
+fn sections(wasm: &[u8]) -> Result<Vec<(u8, &[u8])>> {
     let mut sections = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Some((id, range)) = payload?.as_section() {
@@ -402,37 +411,6 @@ fn data(runs: &[Run], store_bytes: u64) -> Result<(Vec<u8>, Vec<u8>)> {
     u32::try_from(total).context("the module's data passes 4 GiB")?.encode(&mut head);
     head.extend_from_slice(&body);
     Ok((head, tail))
-}
-
-/// What a native host compiles: the code, with no data and the least memory. Host and version decide its bytes, not
-/// the image, so that it is compiled once; the host grows the memory and writes the data itself.
-pub fn without_data(wasm: &[u8]) -> Result<Vec<u8>> {
-    let mut code = Vec::with_capacity(4 << 20);
-    code.extend_from_slice(&wasm_encoder::Module::HEADER);
-    for (id, body) in sections(wasm)? {
-        match id {
-            0 => {}
-            id::MEMORY => {
-                let mut memories = wasm_encoder::MemorySection::new();
-                memories.memory(wasm_encoder::MemoryType {
-                    minimum: 1,
-                    maximum: None,
-                    memory64: false,
-                    shared: false,
-                    page_size_log2: None,
-                });
-                let mut body = Vec::new();
-                memories.encode(&mut body);
-                code.push(id);
-                code.extend_from_slice(&body);
-            }
-            id::DATA_COUNT => section(&mut code, id, &[1]),
-            // One passive segment of no bytes.
-            id::DATA => section(&mut code, id, &[1, 1, 0]),
-            _ => section(&mut code, id, body),
-        }
-    }
-    Ok(code)
 }
 
 #[cfg(test)]

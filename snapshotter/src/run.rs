@@ -37,7 +37,13 @@ pub fn command(args: &Run) -> Result<u8> {
         })?
     };
     let boot = changed.then_some(boot);
-    let options = host::Options { boot, no_input: !args.interactive, verbose: args.talk.verbose, marks };
+    let options = host::Options {
+        boot,
+        no_input: !args.interactive,
+        verbose: args.talk.verbose,
+        compile: args.compile,
+        marks,
+    };
     let outcome = host::run(&app, options).with_context(|| name.clone())?;
     if let Some(why) = &outcome.not_started {
         eprintln!("friscy-snap: {name}: {why}");

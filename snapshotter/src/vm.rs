@@ -8,11 +8,11 @@ use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::Status;
 use wasmtime::{
-    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Store, TypedFunc,
+    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Ref, Store, TypedFunc,
 };
 
-use crate::cache;
 use crate::ring::Ring;
+use crate::{cache, native};
 
 const WASI: &str = "wasi_snapshot_preview1";
 /// WASI's EFAULT.
@@ -265,6 +265,22 @@ impl Vm {
         let answer = load.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
         self.free.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
         self.checked(&store, answer)
+    }
+
+    /// Whether the table holds the functions that the packer translated.
+    pub fn translated(&self, mut store: impl AsContextMut, present: bool) -> Result<()> {
+        let set: TypedFunc<u32, ()> =
+            self.instance.get_typed_func(&mut store, "friscy_translated").map_err(wasmtime_error)?;
+        set.call(&mut store, present.into()).map_err(wasmtime_error)
+    }
+
+    /// Put translated code, a module of [`native`]'s form, into `functions` new slots of the table.
+    pub fn add(&self, mut store: impl AsContextMut, code: &Module, functions: u32) -> Result<()> {
+        let table = self.instance.get_table(&mut store, native::TABLE);
+        let table = table.context("the engine exports no table; pack the image again")?;
+        table.grow(&mut store, functions.into(), Ref::Func(None)).map_err(wasmtime_error)?;
+        Instance::new(&mut store, code, &[self.memory.into(), table.into()]).map_err(wasmtime_error)?;
+        Ok(())
     }
 
     /// First call after opening.

@@ -156,7 +156,11 @@ impl Image {
     /// `argv` by the file under test, to be started on a terminal or not.
     pub fn our_command(&self, argv: &[&str]) -> Command {
         let mut command = Command::new(friscy_snap());
-        command.arg("run").arg(&self.app).arg("--").args(argv);
+        command.arg("run");
+        if std::env::var_os("FRISCY_TRANSLATE").is_some() {
+            command.args(["--compile", "first"]);
+        }
+        command.arg(&self.app).arg("--").args(argv);
         command
     }
 

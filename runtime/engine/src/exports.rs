@@ -129,6 +129,13 @@ extern "C" fn friscy_translations(ptr: *const u8, len: usize) -> *const u8 {
     error(translations.map(|translations| state::with(|engine| engine.translations(translations))))
 }
 
+/// Whether the table holds the functions that the packer appended (1) or not yet (0). It does in app.wasm as it is;
+/// a host that takes them out says 0 first, and 1 once it has put them into their slots of the table.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_translated(present: u32) {
+    state::with(|engine| engine.translated(present != 0));
+}
+
 /// First call after opening: clocks, entropy and terminal size are those of this moment.
 #[unsafe(no_mangle)]
 extern "C" fn friscy_thaw() {

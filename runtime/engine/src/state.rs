@@ -69,6 +69,11 @@ impl Engine {
         self.machine.translations(translations);
     }
 
+    /// Whether the table holds what the packer translated.
+    pub(crate) fn translated(&mut self, present: bool) {
+        self.machine.translated(present);
+    }
+
     /// What was booted last.
     pub(crate) fn booted(&self) -> Option<&Boot> {
         self.boot.as_ref()

@@ -38,6 +38,8 @@ pub(super) struct Page {
     straddles: bool,
     /// Where translated code can be entered.
     translated: Option<Found>,
+    /// Hash of its contents, once somebody asked.
+    digest: Option<[u8; 32]>,
     /// Its index in the profile.
     profiled: Option<u32>,
 }
@@ -53,6 +55,8 @@ pub struct CodeCache {
     identities: Vec<u32>,
     /// Number of this space in the profile, 0 for none.
     space: u32,
+    /// Edition of the library that pages were met with.
+    edition: u32,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -174,7 +178,7 @@ impl CodeCache {
         let mut page = Page::new();
         let contents = || ram.contents(number);
         page.profiled = library.meet(&mut self.space, number, &contents);
-        page.translated = library.find(&contents).filter(|found| u64::from(found.page.below) <= number);
+        page.translated = page.look_up(number, ram, library);
         if let Some(found) = &page.translated {
             let looks_at = slot + found.page.above as usize + 1;
             if self.identities.len() < looks_at {
@@ -183,6 +187,20 @@ impl CodeCache {
             self.identities[slot] = found.identity;
         }
         self.pages[slot] = Some(page);
+    }
+
+    /// Forget the pages of which the library says another thing than when they were met.
+    pub(super) fn refresh(&mut self, ram: Ram, library: &Library) {
+        if std::mem::replace(&mut self.edition, library.edition()) == library.edition() {
+            return;
+        }
+        for number in 0..self.pages.len() {
+            let Some(page) = &mut self.pages[number] else { continue };
+            let number = number as u64;
+            if page.look_up(number, ram, library) != page.translated {
+                self.invalidate(number..number + 1);
+            }
+        }
     }
 
     /// Decode the run at `pc` and let the transfer `op` of the same page go there directly from now on.
@@ -204,7 +222,20 @@ fn halfword(pc: u64) -> usize {
 impl Page {
     fn new() -> Box<Self> {
         let first = Op::new(Code::Step, 0, 2);
-        Box::new(Self { ops: vec![first], index: [0; _], straddles: false, translated: None, profiled: None })
+        Box::new(Self {
+            ops: vec![first],
+            index: [0; _],
+            straddles: false,
+            translated: None,
+            digest: None,
+            profiled: None,
+        })
+    }
+
+    /// What the library has for this page, which is number `number`.
+    fn look_up(&mut self, number: u64, ram: Ram, library: &Library) -> Option<Found> {
+        let digest = || *self.digest.get_or_insert_with(|| *blake3::hash(&*ram.contents(number)).as_bytes());
+        library.find(digest).filter(|found| u64::from(found.page.below) <= number)
     }
 
     /// What an `Enter` op stands for.

@@ -2,7 +2,7 @@
 //! which pages have translated code, and, while the machine is being packed,
 //! which code ran.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -14,6 +14,10 @@ use crate::mm::PAGE;
 #[derive(Default)]
 pub struct Library {
     translated: RefCell<BTreeMap<[u8; 32], Found>>,
+    /// The table does not hold the functions yet.
+    absent: Cell<bool>,
+    /// Raised when [`Library::find`] answers differently from then on.
+    edition: Cell<u32>,
     recorder: RefCell<Option<Recorder>>,
 }
 
@@ -23,6 +27,12 @@ pub(super) struct Found {
     /// Never 0.
     pub(super) identity: u32,
     pub(super) page: Rc<TranslatedPage>,
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Found) -> bool {
+        self.identity == other.identity && Rc::ptr_eq(&self.page, &other.page)
+    }
 }
 
 /// The profile in the making.
@@ -46,13 +56,29 @@ impl Library {
         Self::default()
     }
 
-    /// Use translated code from the next decoded page on. The caller promises that the slots hold what
+    /// Use this translated code, and no other, from the next run on. The caller promises that the slots hold what
     /// [`super::translated`] describes.
     pub fn load(&self, translations: Translations) {
         let found = |(index, page): (usize, TranslatedPage)| {
             (page.digest, Found { identity: index as u32 + 1, page: Rc::new(page) })
         };
         *self.translated.borrow_mut() = translations.pages.into_iter().enumerate().map(found).collect();
+        self.change();
+    }
+
+    /// Whether the table holds the functions, from the next run on. It does unless told otherwise.
+    pub fn set_present(&self, present: bool) {
+        self.absent.set(!present);
+        self.change();
+    }
+
+    fn change(&self) {
+        self.edition.set(self.edition.get().wrapping_add(1));
+    }
+
+    /// Another number after each change of what [`Library::find`] answers.
+    pub(super) fn edition(&self) -> u32 {
+        self.edition.get()
     }
 
     /// Record from now on what runs.
@@ -73,13 +99,13 @@ impl Library {
         self.recorder.borrow().is_some()
     }
 
-    /// Translated code of a page with these contents.
-    pub(super) fn find(&self, contents: &dyn Fn() -> Box<[u8; PAGE as usize]>) -> Option<Found> {
+    /// Translated code of a page whose contents have this hash, which is only asked for when it is needed.
+    pub(super) fn find(&self, digest: impl FnOnce() -> [u8; 32]) -> Option<Found> {
         let translated = self.translated.borrow();
-        if translated.is_empty() {
+        if translated.is_empty() || self.absent.get() {
             return None;
         }
-        translated.get(blake3::hash(&*contents()).as_bytes()).cloned()
+        translated.get(&digest()).cloned()
     }
 
     /// A page with these contents gets decoded at page `number` of `space` (0: not known yet, gets a number).

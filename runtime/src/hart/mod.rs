@@ -105,6 +105,7 @@ pub fn run(
     budget: &mut u64,
 ) -> Exit {
     let ram = Ram::new(window);
+    code.refresh(ram, library);
     let recording = library.recording();
     let most = if recording { SAMPLE } else { SLICE };
     let mut since_sample = 0;

@@ -42,8 +42,9 @@ const BODY_MAX: usize = 64 << 10;
 /// How much to translate, and where it will stand.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Leave out what was never sampled.
-    pub hot_only: bool,
+    /// Leave out what was never sampled, and regions with more bytes of body than so many for each sample: compiling
+    /// them takes longer than interpreting did. `None`: leave out nothing.
+    pub bytes_per_sample: Option<u64>,
     /// Most bytes of bodies.
     pub budget_bytes: usize,
     /// Table slot of the first function; the others follow.
@@ -112,7 +113,8 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
         let found = cfg::regions(profile, code, &ops::supported);
         regions.extend(found.into_iter().map(|region| (space, region)));
     }
-    regions.retain(|(_, region)| worth(region) && (!options.hot_only || region.samples() > 0));
+    regions
+        .retain(|(_, region)| worth(region) && (options.bytes_per_sample.is_none() || region.samples() > 0));
     // Hottest first; a stable sort, so that the order is that of addresses otherwise.
     regions.sort_by_key(|(_, region)| std::cmp::Reverse(region.samples()));
     let mut spent = 0;
@@ -126,6 +128,10 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
             {
                 work.push(rest);
                 work.push(first);
+                continue;
+            }
+            let most = options.bytes_per_sample.map_or(u64::MAX, |bytes| bytes * region.samples());
+            if body.len() as u64 > most {
                 continue;
             }
             if spent + body.len() > options.budget_bytes {

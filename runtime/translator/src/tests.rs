@@ -31,7 +31,10 @@ fn profile(pages: Vec<ProfilePage>) -> Profile {
 }
 
 fn translated(profile: &Profile) -> Output {
-    translate(profile, Options { hot_only: false, budget_bytes: 1 << 20, first_slot: 100, check_type: 0 })
+    translate(
+        profile,
+        Options { bytes_per_sample: None, budget_bytes: 1 << 20, first_slot: 100, check_type: 0 },
+    )
 }
 
 /// A module of the functions alone, which an engine takes.

@@ -44,7 +44,7 @@ pub fn translated(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
     run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg("."))?;
     let pack = ["-q", "--tty=false", "--aot", "all", "--aot-size", "1g", "--train", "/program", "-o"];
     run(Command::new(friscy_snap()).arg(&image).args(pack).arg(&app).args(["--", "/program"]))?;
-    run(Command::new(friscy_snap()).arg("run").arg("--tty=false").arg(&app))
+    run(Command::new(friscy_snap()).args(["run", "--tty=false", "--compile", "first"]).arg(&app))
 }
 
 /// How our side executes.
