@@ -211,6 +211,9 @@ impl Ring {
 
     /// The next answer or event from the host.
     pub fn next_completion(&self) -> Option<Completed> {
+        // The host has taken what was queued: without this a backlog would wait for the next request, and the last
+        // output of a program that has ended for ever.
+        self.pump();
         loop {
             let Completion { token, result } = self.with(|shared| {
                 let head = shared.header.cq_head;
@@ -395,8 +398,7 @@ mod tests {
             ring.host_complete(*token, i64::MAX, &[]);
         }
         assert!(ring.next_completion().is_none());
-        ring.log(LogLevel::Warning, "last");
-        assert_eq!(take_all(&ring).len(), 37);
+        assert_eq!(take_all(&ring).len(), 36);
         assert!(!ring.congested());
     }
 

@@ -1,7 +1,10 @@
-//! What a suite's run says: cases and the checks inside them on both sides, and the page `docs/CONFORMANCE.md`.
+//! What a suite's run says: cases and the checks inside them on both sides, kept between runs, and the page
+//! `docs/CONFORMANCE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
 
 use crate::oracle::{Outcome, repository};
 
@@ -32,23 +35,79 @@ impl Causes {
     }
 }
 
+/// What one side made of a case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Exit code, 128+N when signal N ended it; none when it did not end within its limit.
+    pub code: Option<i32>,
+    /// Checks inside that it reports as passed.
+    pub checks: BTreeSet<String>,
+}
+
+impl From<Outcome> for Side {
+    fn from(outcome: Outcome) -> Side {
+        Side { code: outcome.code, checks: checks(&outcome) }
+    }
+}
+
+/// One side's results by case, kept in a file from run to run.
+#[derive(Debug)]
+pub struct Results {
+    file: PathBuf,
+    sides: BTreeMap<String, Side>,
+}
+
+impl Results {
+    /// What `file` has; nothing when it is older than `built`.
+    pub fn load(file: PathBuf, built: Option<std::time::SystemTime>) -> Results {
+        let fresh = file.metadata().and_then(|m| m.modified()).is_ok_and(|at| Some(at) >= built);
+        let text = if fresh { std::fs::read_to_string(&file).unwrap_or_default() } else { String::new() };
+        if !fresh {
+            let _ = std::fs::remove_file(&file);
+        }
+        Results { file, sides: text.lines().filter_map(Results::parse).collect() }
+    }
+
+    fn parse(line: &str) -> Option<(String, Side)> {
+        let mut columns = line.split('\t').map(str::to_owned);
+        let (name, code) = (columns.next()?, columns.next()?);
+        Some((name, Side { code: code.parse().ok(), checks: columns.collect() }))
+    }
+
+    /// The case's result.
+    pub fn get(&self, case: &str) -> Option<&Side> {
+        self.sides.get(case)
+    }
+
+    /// Keep the case's result; the last one counts.
+    pub fn add(&mut self, case: &str, side: Side) {
+        let code = side.code.map_or("hung".to_owned(), |code| code.to_string());
+        let columns: Vec<&str> =
+            [case, &code].into_iter().chain(side.checks.iter().map(String::as_str)).collect();
+        let line = columns.join("\t") + "\n";
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.file);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .unwrap_or_else(|e| panic!("{}: {e}", self.file.display()));
+        self.sides.insert(case.to_owned(), side);
+    }
+}
+
 /// One case on both sides.
 #[derive(Debug)]
 pub struct Verdict {
     /// Its name in the suite's list.
     pub name: String,
     /// Under qemu-riscv64.
-    pub reference: Outcome,
+    pub reference: Side,
     /// Here.
-    pub ours: Outcome,
+    pub ours: Side,
 }
 
 impl Verdict {
     /// What passes there and not here: checks where the case names them, else the case.
-    fn lost(&self) -> Vec<String> {
-        let (theirs, ours) = (checks(&self.reference), checks(&self.ours));
-        if !theirs.is_empty() {
-            return theirs.difference(&ours).cloned().collect();
+    pub fn lost(&self) -> Vec<String> {
+        if !self.reference.checks.is_empty() {
+            return self.reference.checks.difference(&self.ours.checks).cloned().collect();
         }
         let lost = self.reference.code == Some(0) && self.ours.code != Some(0);
         if lost { vec![self.name.clone()] } else { Vec::new() }
@@ -61,7 +120,7 @@ impl Verdict {
 
     /// For people who wait.
     pub fn line(&self, suite: &str, causes: &Causes) -> String {
-        let code = |outcome: &Outcome| outcome.code.map_or("hung".to_owned(), |code| code.to_string());
+        let code = |side: &Side| side.code.map_or("hung".to_owned(), |code| code.to_string());
         let mut line = format!("{}: qemu {}, here {}", self.name, code(&self.reference), code(&self.ours));
         for name in self.lost().iter().filter(|name| causes.of(suite, name).is_none()) {
             let _ = write!(line, "\n    lost: {name}");
@@ -77,7 +136,7 @@ fn checks(outcome: &Outcome) -> BTreeSet<String> {
     let text = [outcome.stdout.as_slice(), b"\n", &outcome.stderr].concat();
     for line in String::from_utf8_lossy(&text).lines() {
         if let Some(name) = line.strip_prefix("PASS: ") {
-            passed.insert(name.to_owned());
+            passed.insert(name.replace('\t', " "));
             continue;
         }
         // The name comes on a line of its own when the test has a docstring.
@@ -96,12 +155,12 @@ fn checks(outcome: &Outcome) -> BTreeSet<String> {
     passed
 }
 
-/// A suite's part of the page.
-pub fn section(suite: &str, verdicts: &[Verdict], causes: &Causes) -> String {
-    let passed = |of: fn(&Verdict) -> &Outcome| verdicts.iter().filter(|v| of(v).code == Some(0)).count();
-    let inner = |of: fn(&Verdict) -> &Outcome| verdicts.iter().map(|v| checks(of(v)).len()).sum::<usize>();
+/// A suite's part of the page; `how` says when and by which command it was run.
+pub fn section(suite: &str, how: &str, verdicts: &[Verdict], causes: &Causes) -> String {
+    let passed = |of: fn(&Verdict) -> &Side| verdicts.iter().filter(|v| of(v).code == Some(0)).count();
+    let inner = |of: fn(&Verdict) -> &Side| verdicts.iter().map(|v| of(v).checks.len()).sum::<usize>();
     let mut text = format!(
-        "## {suite}\n\n| | run | qemu-riscv64 | here |\n|---|---|---|---|\n| cases that pass | {} | {} | {} |\n",
+        "## {suite}\n\n{how}\n\n| | run | qemu-riscv64 | here |\n|---|---|---|---|\n| cases that pass | {} | {} | {} |\n",
         verdicts.len(),
         passed(|v| &v.reference),
         passed(|v| &v.ours)
@@ -118,11 +177,12 @@ pub fn section(suite: &str, verdicts: &[Verdict], causes: &Causes) -> String {
         verdicts.iter().flat_map(|v| v.lost().into_iter().map(move |name| (name, v))).collect();
     let _ = writeln!(text, "\nPasses under qemu-riscv64 and not here: {}.\n", lost.len());
     for (name, verdict) in lost {
-        match causes.of(suite, &name) {
-            Some(cause) => drop(writeln!(text, "- `{name}`: {cause}")),
-            None if verdict.ours.code.is_none() => drop(writeln!(text, "- `{name}`: the case hangs")),
-            None => drop(writeln!(text, "- `{name}`: cause not known")),
-        }
+        let cause = match causes.of(suite, &name) {
+            Some(cause) => cause,
+            None if verdict.ours.code.is_none() => "the case does not end in time",
+            None => "cause not known",
+        };
+        let _ = writeln!(text, "- `{name}`: {cause}");
     }
     text
 }
@@ -130,7 +190,9 @@ pub fn section(suite: &str, verdicts: &[Verdict], causes: &Causes) -> String {
 const PAGE: &str = "docs/CONFORMANCE.md";
 const HEAD: &str = "# Conformance
 
-Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here. Written by
+Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here, case by
+case. Here is the interpreter and the kernel linked natively, unless the command says `--packed`. A suite that is not
+on this page has not been run to its end. Written by
 
     cargo run --release -p friscy-tests --bin suite -- all
 
@@ -165,8 +227,8 @@ fn replaced(page: &str, suite: &str, section: &str) -> String {
 mod tests {
     use super::*;
 
-    fn outcome(code: i32, stdout: &str) -> Outcome {
-        Outcome { stdout: stdout.into(), stderr: Vec::new(), code: Some(code) }
+    fn side(code: i32, stdout: &str) -> Side {
+        Outcome { stdout: stdout.into(), stderr: Vec::new(), code: Some(code) }.into()
     }
 
     #[test]
@@ -174,13 +236,13 @@ mod tests {
         let there = "test_a (test.m.C.test_a) ... ok\ntest_b (test.m.C.test_b)\nSays b. ... ok\n\
                      test_c (test.m.C.test_c) ... FAIL\n";
         let here = "test_a (test.m.C.test_a) ... ok\ntest_b (test.m.C.test_b)\nSays b. ... ERROR\n";
-        let verdict = Verdict { name: "m".into(), reference: outcome(1, there), ours: outcome(1, here) };
+        let verdict = Verdict { name: "m".into(), reference: side(1, there), ours: side(1, here) };
         assert_eq!(verdict.lost(), ["test.m.C.test_b"]);
         let causes = Causes::parse("# comment\npython\ttest.m.C.test_b\twhy\n");
         assert!(verdict.explained("python", &causes) && !verdict.explained("bash", &causes));
-        let plain = Verdict { name: "p".into(), reference: outcome(0, ""), ours: outcome(1, "") };
+        let plain = Verdict { name: "p".into(), reference: side(0, ""), ours: side(1, "") };
         assert_eq!(plain.lost(), ["p"]);
-        assert!(section("python", &[verdict], &causes).contains("- `test.m.C.test_b`: why"));
+        assert!(section("python", "Run.", &[verdict], &causes).contains("- `test.m.C.test_b`: why"));
     }
 
     #[test]
@@ -189,5 +251,20 @@ mod tests {
         let two = replaced(&replaced(&one, "a", "## a\n\nfirst"), "b", "## b\n\nnew\n");
         assert!(two.starts_with(HEAD) && !two.contains("old"));
         assert!(two.ends_with("## a\n\nfirst\n\n## b\n\nnew\n"));
+    }
+
+    #[test]
+    fn results_are_kept_until_the_suite_is_built_anew() {
+        let file = std::env::temp_dir().join(format!("friscy-results.{}", std::process::id()));
+        let mut results = Results::load(file.clone(), None);
+        results.add("a", side(1, "PASS: one\nPASS: two\n"));
+        results.add("a", side(0, "PASS: one\n"));
+        results.add("b", Side::default());
+        let again = Results::load(file.clone(), None);
+        assert_eq!(again.get("a"), Some(&side(0, "PASS: one\n")));
+        assert_eq!(again.get("b"), Some(&Side::default()));
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        assert_eq!(Results::load(file.clone(), Some(later)).get("a"), None);
+        assert!(!file.exists());
     }
 }

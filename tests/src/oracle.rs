@@ -83,19 +83,33 @@ impl Image {
         let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !ready.contains(&name) {
             image.prepare();
+            image.pack();
             ready.push(name);
         }
         image
     }
 
+    /// As `get`, without the packed file: for the reference, and for machines in this process.
+    pub fn unpacked(name: &'static str) -> Image {
+        let work = work();
+        let image =
+            Image { name, root: work.join("reference").join(name), app: PathBuf::new(), limit: LIMIT };
+        image.prepare();
+        image
+    }
+
     fn prepare(&self) {
-        let tar = tar(self.name);
+        tar(self.name);
         must(
             Command::new("bash")
                 .arg(repository().join("tests/images/reference.sh"))
                 .arg(self.name)
                 .env("WORK", work()),
         );
+    }
+
+    fn pack(&self) {
+        let tar = tar(self.name);
         std::fs::create_dir_all(work().join("apps")).expect("apps folder");
         must(
             Command::new(friscy_snap())
@@ -207,7 +221,7 @@ impl Image {
 }
 
 /// The environment of every command.
-const ENV: [&str; 5] = [
+pub const ENV: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
     "LANG=C.UTF-8",

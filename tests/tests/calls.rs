@@ -93,3 +93,18 @@ fn net() {
 fn peers() {
     same("peers");
 }
+
+#[test]
+fn locks() {
+    same("locks");
+}
+
+#[test]
+fn clocks() {
+    same("clocks");
+}
+
+#[test]
+fn mounts() {
+    same("mounts");
+}

@@ -186,6 +186,47 @@ impl Vfs {
         self.attach(Rc::new(below), at)
     }
 
+    /// As `bind`, and what is mounted below `from` as well (MS_BIND | MS_REC).
+    pub fn bind_all(&self, from: &Rc<Dentry>, at: Rc<Dentry>) -> Result<(), Errno> {
+        let before = self.mounts();
+        self.bind(from, Rc::clone(&at))?;
+        let mut left = vec![(Rc::clone(from), namei::topmost(at))];
+        while let Some((from, to)) = left.pop() {
+            for (mount, root) in &before {
+                let covered = mount.covers.borrow().clone();
+                let Some(covered) = covered.filter(|covered| covered.is_below(&from)) else { continue };
+                let Ok(at) = same_place(&covered, &from, &to) else { continue };
+                self.bind(root, Rc::clone(&at))?;
+                left.push((Rc::clone(root), namei::topmost(at)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Take the mount whose root is `root` to `at` (MS_MOVE). EINVAL: not a mount's root, the root mount, a directory
+    /// to a file or the other way round; ELOOP: `at` lies within it.
+    pub fn move_mount(&self, root: &Rc<Dentry>, at: Rc<Dentry>) -> Result<(), Errno> {
+        let mount = &root.mount;
+        let covered = mount.covers.borrow().clone().ok_or(Errno::EINVAL)?;
+        if root.parent.borrow().is_some() {
+            return Err(Errno::EINVAL);
+        }
+        if at.is_dir() != root.is_dir() {
+            return Err(Errno::EINVAL);
+        }
+        let mut above = Some(Rc::clone(&at.mount));
+        while let Some(one) = above {
+            if Rc::ptr_eq(&one, mount) {
+                return Err(Errno::ELOOP);
+            }
+            above = one.covers.borrow().as_ref().map(|covered| Rc::clone(&covered.mount));
+        }
+        *covered.covered_by.borrow_mut() = None;
+        *at.covered_by.borrow_mut() = Some(Rc::clone(root));
+        *mount.covers.borrow_mut() = Some(at);
+        Ok(())
+    }
+
     fn attach(&self, mount: Rc<Mount>, at: Rc<Dentry>) -> Result<Rc<Mount>, Errno> {
         let is_dir = mount.root.stat().mode & mode::S_IFMT == mode::S_IFDIR;
         if at.is_dir() != is_dir {
@@ -386,6 +427,19 @@ impl Mount {
             notify: Rc::clone(notify),
         })
     }
+}
+
+/// Where `dentry`, which lies below `from`, is below `to`, which shows the same tree. ENOENT.
+fn same_place(dentry: &Rc<Dentry>, from: &Rc<Dentry>, to: &Rc<Dentry>) -> Result<Rc<Dentry>, Errno> {
+    let mut names = Vec::new();
+    let mut at = Rc::clone(dentry);
+    while !Rc::ptr_eq(&at, from) {
+        names.push(at.name.borrow().clone());
+        let parent = at.parent.borrow().clone();
+        at = parent.ok_or(Errno::ENOENT)?;
+    }
+    let down = |at: Rc<Dentry>, name: &Vec<u8>| namei::topmost(at).child(name);
+    Ok(namei::topmost(names.iter().rev().try_fold(Rc::clone(to), down)?))
 }
 
 fn root_attributes(permissions: u32, now: Timespec) -> NewInode {

@@ -159,6 +159,9 @@ pub fn open_dentry(
         };
         permission::check(&cx.task.cred.borrow(), &stat, want)?;
     }
+    if (writes || truncates) && kind == mode::S_IFREG && !created {
+        permission::not_running(cx, &dentry, &stat)?;
+    }
     if flags & O_NOATIME != 0 {
         permission::owner(cx, &stat)?;
     }

@@ -1,6 +1,8 @@
 //! Who may do what to an inode: mode bits, groups, capabilities. See path_resolution(7), capabilities(7).
 
-use super::{Inode, Stat, mode, mount::Mount};
+use std::rc::Rc;
+
+use super::{Dentry, Inode, Stat, mode, mount::Mount};
 use crate::abi::Errno;
 use crate::abi::mount::MS_RDONLY;
 use crate::kernel::{Cred, Ctx};
@@ -76,6 +78,19 @@ pub fn owner(cx: &Ctx<'_>, stat: &Stat) -> Result<(), Errno> {
 /// The mount takes changes. EROFS.
 pub fn writable(mount: &Mount) -> Result<(), Errno> {
     if mount.flags.get() & MS_RDONLY as u32 != 0 { Err(Errno::EROFS) } else { Ok(()) }
+}
+
+/// No process runs this file: nobody writes to a program under its feet. ETXTBSY.
+pub fn not_running(cx: &Ctx<'_>, dentry: &Dentry, stat: &Stat) -> Result<(), Errno> {
+    if stat.mode & 0o111 == 0 {
+        return Ok(());
+    }
+    let runs = cx.kernel.tasks.values().any(|task| {
+        let exe = task.process.exe.borrow();
+        let live = task.is_leader() && task.process.zombie.get().is_none();
+        live && exe.as_ref().is_some_and(|exe| Rc::ptr_eq(&exe.inode, &dentry.inode))
+    });
+    if runs { Err(Errno::ETXTBSY) } else { Ok(()) }
 }
 
 /// May the caller remove or replace the entry of `victim` in directory `dir`? In a sticky directory only the

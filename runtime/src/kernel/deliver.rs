@@ -109,6 +109,7 @@ impl Kernel {
                 task.progress.borrow_mut().interrupted = false;
                 self.park(task, &block);
             }
+            Interrupt::Again => self.abandon_call(task, None),
             Interrupt::Restart if restart => self.abandon_call(task, None),
             _ => self.abandon_call(task, Some(Errno::EINTR)),
         }

@@ -77,6 +77,7 @@ impl Kernel {
         self.release_child_tid(task);
         self.release_vfork(task);
         self.release_futex(task);
+        self.release_pi_futexes(task.tid);
         task.state.set(TaskState::Dead);
         task.in_call.set(false);
         // Whatever the call kept (futures, tickets, references to files) goes now.

@@ -89,7 +89,7 @@ impl FutexTable {
 }
 
 /// A futex word: EINVAL when it is not aligned, EFAULT.
-fn read_word(mm: &Mm, addr: u64) -> Result<u32, Errno> {
+pub(super) fn read_word(mm: &Mm, addr: u64) -> Result<u32, Errno> {
     if !addr.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }

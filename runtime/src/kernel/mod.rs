@@ -9,8 +9,10 @@ pub mod exit;
 pub mod fdtable;
 pub mod freeze;
 pub mod futex;
+pub mod futex_pi;
 pub mod ipc;
 pub mod limits;
+pub mod load;
 pub mod outbox;
 pub mod pidfd;
 pub mod random;
@@ -101,6 +103,12 @@ pub struct Kernel {
     pub watch: freeze::Watch,
     /// Who waits for a word of memory.
     pub futexes: futex::FutexTable,
+    /// What /proc/loadavg shows.
+    pub load: load::Load,
+    /// Futexes with an owner that somebody waits for.
+    pub pi_futexes: futex_pi::PiTable,
+    /// Armed POSIX timers on CPU clocks: process and timer.
+    pub(crate) cpu_timers: Vec<(std::rc::Weak<Process>, i32)>,
     /// getrandom(2).
     pub random: random::Random,
     /// /proc/sys/kernel/random/boot_id, drawn when it is first read: what nobody has seen may differ in each opening.
@@ -169,6 +177,9 @@ impl Kernel {
             timer_fds: Vec::new(),
             watch: freeze::Watch::default(),
             futexes: futex::FutexTable::default(),
+            load: load::Load::default(),
+            pi_futexes: futex_pi::PiTable::default(),
+            cpu_timers: Vec::new(),
             random: random::Random::default(),
             boot_id: None,
             current: None,

@@ -44,6 +44,7 @@ impl Kernel {
         loop {
             self.drain_outbox();
             self.expire_timers();
+            self.expire_cpu_timers();
             self.drain_ready();
             if self.exited.is_some() {
                 return Ran::Exited;
@@ -66,7 +67,11 @@ impl Kernel {
 
     fn slice(&self) -> u64 {
         let soon = self.monotonic_ns().saturating_add(SOON_NS);
-        if self.timers.next_deadline().is_some_and(|at| at <= soon) { SHORT_SLICE } else { SLICE }
+        if !self.cpu_timers.is_empty() || self.timers.next_deadline().is_some_and(|at| at <= soon) {
+            SHORT_SLICE
+        } else {
+            SLICE
+        }
     }
 
     /// Let `task` run until its slice ends or it cannot go on; the instructions used.

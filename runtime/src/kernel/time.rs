@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::task::Task;
+use super::timers::is_cpu_clock;
 use crate::abi::Errno;
 use crate::abi::time::{
     CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW,
@@ -9,6 +10,8 @@ use crate::abi::time::{
     CLOCK_THREAD_CPUTIME_ID, Timespec, Timeval,
 };
 
+/// A CPU clock is a thread's.
+const THREAD: u32 = 4;
 /// Nanoseconds per second.
 pub const NS: u64 = 1_000_000_000;
 
@@ -92,7 +95,6 @@ impl Kernel {
     }
 
     fn cpu_clock_ns(&mut self, task: &Task, clock: u32) -> Result<u64, Errno> {
-        const THREAD: u32 = 4;
         let id = !(clock as i32 >> 3) as u32;
         let kind = clock & 3;
         if kind > 2 {
@@ -100,19 +102,35 @@ impl Kernel {
         }
         self.charge_time(task);
         let id = if id == 0 { if clock & THREAD != 0 { task.tid } else { task.process.tgid } } else { id };
-        let target = self.tasks.get(&id).cloned().ok_or(Errno::EINVAL)?;
-        let cpu = if clock & THREAD != 0 {
-            if target.process.tgid != task.process.tgid {
-                return Err(Errno::EINVAL);
-            }
-            target.sched.cpu.get()
-        } else {
-            if !target.is_leader() {
-                return Err(Errno::EINVAL);
-            }
-            self.process_usage(&target.process).cpu
+        let target = self.tasks.get(&id).ok_or(Errno::EINVAL)?;
+        if clock & THREAD != 0 && target.process.tgid != task.process.tgid {
+            return Err(Errno::EINVAL);
+        }
+        self.cpu_clock_used(!id << 3 | clock & 7)
+    }
+
+    /// What a CPU clock with a pid in it shows after the last charge, ns. EINVAL when there is no such process or thread.
+    pub(super) fn cpu_clock_used(&self, clock: u32) -> Result<u64, Errno> {
+        let target = self.tasks.get(&(!(clock as i32 >> 3) as u32)).ok_or(Errno::EINVAL)?;
+        let cpu = match clock & THREAD {
+            0 if !target.is_leader() => return Err(Errno::EINVAL),
+            0 => self.process_usage(&target.process).cpu,
+            _ => target.sched.cpu.get(),
         };
-        Ok(if kind == 1 { cpu.user_ns } else { cpu.total_ns() })
+        Ok(if clock & 3 == 1 { cpu.user_ns } else { cpu.total_ns() })
+    }
+
+    /// The CPU clock that `clock` means to `task`, with the pid in it: what a timer counts on. EINVAL.
+    pub fn cpu_clock_of(&mut self, task: &Task, clock: u32) -> Result<u32, Errno> {
+        let (id, bits) = match clock {
+            CLOCK_PROCESS_CPUTIME_ID => (0, 2),
+            CLOCK_THREAD_CPUTIME_ID => (0, THREAD | 2),
+            other if is_cpu_clock(other) => (!(other as i32 >> 3) as u32, other & 7),
+            _ => return Err(Errno::EINVAL),
+        };
+        let own = if bits & THREAD != 0 { task.tid } else { task.process.tgid };
+        let clock = !(if id == 0 { own } else { id }) << 3 | bits;
+        self.cpu_clock_ns(task, clock).map(|_| clock)
     }
 }
 

@@ -100,7 +100,7 @@ pub struct PosixTimer {
     pub value: u64,
     /// SIGEV_THREAD_ID's thread.
     pub tid: u32,
-    /// Absolute monotonic deadline, ns; none: disarmed.
+    /// Absolute deadline, ns, monotonic or on the CPU clock; none: disarmed.
     pub next_ns: Option<u64>,
     /// Absolute wall-clock deadline, ns, of a TIMER_ABSTIME on CLOCK_REALTIME: a thaw moves it.
     pub wall_ns: Option<u64>,
@@ -118,6 +118,7 @@ impl Kernel {
     /// Act on everything whose time has come.
     pub fn expire_timers(&mut self) {
         let now = self.monotonic_ns();
+        self.load.sample(now, self.run_queue.len());
         while let Some(action) = self.timers.take_expired(now) {
             match action {
                 Action::Wake(waiter) => {
@@ -165,7 +166,31 @@ impl Kernel {
         if let Some(id) = timer.id.take() {
             self.timers.cancel(id);
         }
-        timer.id = timer.next_ns.map(|at| self.timers.add(at, Action::Posix(Rc::downgrade(process), id)));
+        let weak = Rc::downgrade(process);
+        if is_cpu_clock(timer.clock) {
+            self.cpu_timers.retain(|(owner, other)| *other != id || !owner.ptr_eq(&weak));
+            if timer.next_ns.is_some() {
+                self.cpu_timers.push((weak, id));
+            }
+            return;
+        }
+        timer.id = timer.next_ns.map(|at| self.timers.add(at, Action::Posix(weak, id)));
+    }
+
+    /// Act on the timers whose process or thread has used as much of the hart as they wait for.
+    pub(super) fn expire_cpu_timers(&mut self) {
+        for (owner, id) in std::mem::take(&mut self.cpu_timers) {
+            let Some(process) = owner.upgrade() else { continue };
+            let armed = process.posix_timers.borrow().get(&id).and_then(|t| Some((t.clock, t.next_ns?)));
+            // What ended uses no more.
+            let Some((clock, next_ns)) = armed else { continue };
+            let Ok(used) = self.cpu_clock_used(clock) else { continue };
+            if next_ns <= used {
+                self.posix_timer_fired(&process, id, used);
+            } else {
+                self.cpu_timers.push((owner, id));
+            }
+        }
     }
 
     fn posix_timer_fired(&mut self, process: &Rc<Process>, id: i32, now: u64) {
@@ -263,6 +288,11 @@ impl Kernel {
             }
         }
     }
+}
+
+/// A clock of a process or thread: clock_getcpuclockid(3) puts ~pid in the upper bits.
+pub fn is_cpu_clock(clock: u32) -> bool {
+    clock > i32::MAX as u32
 }
 
 /// The first of `next`, `next + interval`, … after `now`, and how many were skipped.

@@ -16,6 +16,7 @@ mod dispatch;
 mod files_test;
 pub mod strace;
 mod strace_args;
+mod strace_ipc;
 mod sys_copy;
 mod sys_cred;
 mod sys_dir;
@@ -87,6 +88,8 @@ pub enum Interrupt {
     Restart,
     /// EINTR with any handler, else run again (Linux ERESTARTNOHAND): pause, sigsuspend, poll, select…
     NoHandler,
+    /// Run again after any handler (Linux ERESTARTNOINTR): locks with priority inheritance.
+    Again,
     /// EINTR always.
     Fail,
     /// Signals wait (disk sleep): chunk fetches.

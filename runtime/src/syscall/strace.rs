@@ -104,6 +104,16 @@ pub enum Arg {
     StackOut,
     /// `struct sigevent`.
     Sigevent,
+    /// `struct mq_attr` in.
+    MqAttrIn,
+    /// `struct mq_attr` out.
+    MqAttrOut,
+    /// `struct sembuf` array; their number is argument (n).
+    Sembufs(u8),
+    /// `struct msgbuf` that the call reads; the length of its text is argument (n).
+    MsgIn(u8),
+    /// `struct msgbuf` that the call fills; the length of its text is the result.
+    MsgOut,
     /// `struct timespec` in.
     TimespecIn,
     /// `struct timespec` out.
@@ -175,9 +185,8 @@ impl Arg {
         match self {
             StrOut | Out | IovOut(_) | SigsetOut | SigactionOut | SiginfoOut | StackOut | TimespecOut
             | TimevalOut | ItimerspecOut | ItimervalOut | IntOut | HexOut | FdPairOut | StatOut
-            | StatxOut | RlimitOut | RusageOut | WaitStatus | Utsname | EpollOut | SockaddrOut(_) => {
-                Side::After
-            }
+            | StatxOut | RlimitOut | RusageOut | WaitStatus | Utsname | EpollOut | SockaddrOut(_)
+            | MqAttrOut | MsgOut => Side::After,
             _ => Side::Before,
         }
     }

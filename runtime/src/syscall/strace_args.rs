@@ -4,6 +4,7 @@
 
 use super::Args;
 use super::strace::Arg;
+use super::strace_ipc::mq_attr;
 use super::table::Row;
 use crate::abi::fcntl::{
     ACCESS, ACCESS_AT, AT, AT_FDCWD, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL,
@@ -36,7 +37,7 @@ pub(super) enum Side {
 /// Most bytes of a string that are shown, as strace's -s.
 const STRING_MAX: usize = 32;
 /// Most entries of an array that are shown.
-const ARRAY_MAX: u64 = 16;
+pub(super) const ARRAY_MAX: u64 = 16;
 
 /// Prints the arguments of one call.
 pub(super) struct Printer<'a> {
@@ -128,14 +129,14 @@ impl Printer<'_> {
         Printer { mm: Rc::clone(&task.mm.borrow()), row, args, value }
     }
 
-    fn read<T: zerocopy::FromBytes + zerocopy::IntoBytes>(&self, addr: u64) -> Option<T> {
+    pub(super) fn read<T: zerocopy::FromBytes + zerocopy::IntoBytes>(&self, addr: u64) -> Option<T> {
         let mut value = T::new_zeroed();
         self.mm.copy_in(addr, value.as_mut_bytes()).ok()?;
         Some(value)
     }
 
     /// What `show` makes of the struct at `addr`, or the address.
-    fn structure<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
+    pub(super) fn structure<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
         &self,
         addr: u64,
         show: impl Fn(T) -> String,
@@ -143,7 +144,7 @@ impl Printer<'_> {
         self.read(addr).map_or_else(|| pointer(addr), show)
     }
 
-    fn bytes(&self, addr: u64, len: u64) -> String {
+    pub(super) fn bytes(&self, addr: u64, len: u64) -> String {
         let shown = len.min(STRING_MAX as u64 + 1) as usize;
         let mut bytes = vec![0; shown];
         match self.mm.copy_in(addr, &mut bytes) {
@@ -472,6 +473,10 @@ impl Printer<'_> {
                     m[5]
                 )
             }),
+            Arg::MqAttrIn | Arg::MqAttrOut => self.structure(addr, mq_attr),
+            Arg::Sembufs(n) => self.sembufs(addr, self.args.u64(usize::from(n))),
+            Arg::MsgIn(n) => self.msgbuf(addr, self.args.u64(usize::from(n))),
+            Arg::MsgOut => self.msgbuf(addr, result),
             Arg::Argv => self.strings(addr, true),
             Arg::Envp => self.strings(addr, false),
             _ => {
@@ -486,7 +491,7 @@ fn arg_is_out(arg: Arg) -> bool {
     arg.side() == Side::After
 }
 
-fn pointer(addr: u64) -> String {
+pub(super) fn pointer(addr: u64) -> String {
     format!("{addr:#x}")
 }
 

@@ -6,12 +6,14 @@ use super::sys_process::find_task;
 use super::{Args, Flow, SysResult};
 use crate::abi::Errno;
 use crate::abi::futex::{
-    FUTEX_BITSET_MATCH_ANY, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE,
-    FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
+    FUTEX_BITSET_MATCH_ANY, FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_LOCK_PI, FUTEX_LOCK_PI2,
+    FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_BITSET,
+    FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP,
 };
 use crate::abi::time::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 use crate::kernel::Ctx;
 use crate::kernel::futex::{self, Pair, WaitOn};
+use crate::kernel::futex_pi;
 
 /// futex2's flags: 32-bit word, private.
 const FUTEX2_SIZE_U32: u32 = 2;
@@ -30,7 +32,7 @@ pub(super) fn futex(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let private = op & FUTEX_PRIVATE_FLAG != 0;
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
-    if realtime && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT {
+    if realtime && ![FUTEX_WAIT_BITSET, FUTEX_WAIT, FUTEX_LOCK_PI2].contains(&command) {
         return Err(Errno::ENOSYS.into());
     }
     let pair = Pair { from: addr, to: args.u64(4), private, wake: value, other: args.u32(3) };
@@ -65,7 +67,20 @@ pub(super) fn futex(cx: &mut Ctx<'_>, args: Args) -> SysResult {
             Ok(u64::from(woken) + u64::from(moved))
         }
         FUTEX_WAKE_OP => futex::wake_op(cx, pair, args.u32(5)),
-        // Priority inheritance needs priorities: libc reports ENOTSUP for such mutexes.
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 | FUTEX_TRYLOCK_PI => {
+            // FUTEX_LOCK_PI has always counted on the wall clock, and says so no better than by its number.
+            let realtime = realtime || command == FUTEX_LOCK_PI;
+            let deadline = match args.ptr(3).filter(|_| command != FUTEX_TRYLOCK_PI) {
+                None => None,
+                Some(at) => Some(absolute(cx, at, realtime)?),
+            };
+            futex_pi::lock(cx, addr, private, deadline, command == FUTEX_TRYLOCK_PI)?;
+            Ok(0)
+        }
+        FUTEX_UNLOCK_PI => {
+            futex_pi::unlock(cx, addr, private)?;
+            Ok(0)
+        }
         _ => Err(Errno::ENOSYS.into()),
     }
 }

@@ -39,7 +39,11 @@ pub(super) fn mount(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     if flags & MS_BIND != 0 {
         let from = namei::lookup(cx, AT_FDCWD, &source, 0)?;
-        cx.kernel.vfs.bind(&from, at)?;
+        if flags & MS_REC != 0 {
+            cx.kernel.vfs.bind_all(&from, at)?;
+        } else {
+            cx.kernel.vfs.bind(&from, at)?;
+        }
         return Ok(0);
     }
     if flags & PROPAGATION != 0 {
@@ -47,7 +51,9 @@ pub(super) fn mount(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         return Ok(0);
     }
     if flags & MS_MOVE != 0 {
-        return Err(Errno::EINVAL.into());
+        let from = namei::lookup(cx, AT_FDCWD, &source, 0)?;
+        cx.kernel.vfs.move_mount(&from, at)?;
+        return Ok(0);
     }
     let now = cx.now();
     let (name, root) = mount::filesystem(cx.kernel, &fstype, &data, now)?;

@@ -155,6 +155,7 @@ pub(super) fn truncate(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     permission::may(cx, &*dentry.inode, MAY_WRITE)?;
     permission::writable(&dentry.mount)?;
+    permission::not_running(cx, &dentry, &dentry.inode.stat())?;
     set_size(cx, &dentry, args.i64(1))
 }
 

@@ -12,7 +12,7 @@ use crate::abi::time::Timeval;
 use crate::kernel::cred::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
 use crate::kernel::sched::task_usage;
 use crate::kernel::task::{TaskState, Usage};
-use crate::kernel::{Ctx, Task};
+use crate::kernel::{Ctx, Task, load};
 use crate::mm::Access;
 
 /// What uname(2) and /proc say: the Linux that this is like.
@@ -77,6 +77,9 @@ pub(super) fn syslog(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 
 pub(super) fn sysinfo(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let mut words = [0u64; 14];
+    // Fixed point with 16 bits after the point.
+    let loads = cx.kernel.load.averages().map(|load| (load << 16) / load::ONE);
+    words[1..4].copy_from_slice(&loads);
     let total = cx.kernel.linear.limit_bytes();
     let used = cx.kernel.linear.resident_bytes();
     words[0] = cx.kernel.monotonic_ns() / 1_000_000_000;

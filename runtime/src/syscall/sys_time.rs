@@ -6,12 +6,12 @@ use super::{Args, Flow, Interrupt, SysResult};
 use crate::abi::Errno;
 use crate::abi::signal::{NSIG, SIGALRM, SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD_ID, SigEvent};
 use crate::abi::time::{
-    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID,
-    CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_REALTIME_COARSE, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID,
-    ITIMER_REAL, Itimerspec, Itimerval, TIMER_ABSTIME, Timespec, Timeval,
+    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW,
+    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_REALTIME_COARSE, CLOCK_TAI,
+    CLOCK_THREAD_CPUTIME_ID, ITIMER_REAL, Itimerspec, Itimerval, TIMER_ABSTIME, Timespec, Timeval,
 };
 use crate::kernel::Ctx;
-use crate::kernel::timers::PosixTimer;
+use crate::kernel::timers::{PosixTimer, is_cpu_clock};
 use crate::mm::Access;
 
 /// Most timers of one process: Linux counts them against RLIMIT_SIGPENDING.
@@ -110,8 +110,8 @@ pub(super) fn clock_nanosleep(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let wall = match clock {
         CLOCK_REALTIME | CLOCK_TAI | CLOCK_REALTIME_ALARM => true,
         CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => false,
-        CLOCK_THREAD_CPUTIME_ID => return Err(Errno::EINVAL.into()),
-        CLOCK_PROCESS_CPUTIME_ID => return cpu_sleep(cx, time, flags & TIMER_ABSTIME != 0),
+        CLOCK_PROCESS_CPUTIME_ID => return cpu_sleep(cx, clock, time, flags & TIMER_ABSTIME != 0),
+        other if is_cpu_clock(other) => return cpu_sleep(cx, clock, time, flags & TIMER_ABSTIME != 0),
         _ => return Err(Errno::EINVAL.into()),
     };
     if flags & TIMER_ABSTIME == 0 {
@@ -123,11 +123,15 @@ pub(super) fn clock_nanosleep(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     sleep(cx, deadline, None, Interrupt::NoHandler)
 }
 
-/// Sleep until the process has used `time` of the hart: only its other threads can make that come.
-fn cpu_sleep(cx: &mut Ctx<'_>, time: u64, absolute: bool) -> SysResult {
+/// Sleep until a process or another thread has used `time` of the hart.
+fn cpu_sleep(cx: &mut Ctx<'_>, clock: u32, time: u64, absolute: bool) -> SysResult {
     const LOOK_NS: u64 = 10_000_000;
     let task = Rc::clone(&cx.task);
-    let used = cx.kernel.clock_ns(&task, CLOCK_PROCESS_CPUTIME_ID)?;
+    let used = cx.kernel.clock_ns(&task, clock)?;
+    // The caller's own clock stands while it sleeps.
+    if cx.kernel.cpu_clock_of(&task, CLOCK_THREAD_CPUTIME_ID)? == cx.kernel.cpu_clock_of(&task, clock)? {
+        return Err(Errno::EINVAL.into());
+    }
     let target = {
         let mut progress = task.progress.borrow_mut();
         let wanted = if absolute { time } else { used.saturating_add(time) };
@@ -200,7 +204,7 @@ pub(super) fn setitimer(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 // ---- POSIX timers ----
 
 pub(super) fn timer_create(cx: &mut Ctx<'_>, args: Args) -> SysResult {
-    let clock = args.u32(0);
+    let mut clock = args.u32(0);
     if ![
         CLOCK_REALTIME,
         CLOCK_MONOTONIC,
@@ -211,9 +215,12 @@ pub(super) fn timer_create(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     ]
     .contains(&clock)
     {
-        // Timers on CPU clocks: setitimer(2) has those.
-        let cpu = [CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID].contains(&clock);
-        return Err(if cpu { Errno::EOPNOTSUPP } else { Errno::EINVAL }.into());
+        let task = Rc::clone(&cx.task);
+        // A clock that can be read counts for no timer.
+        clock = cx.kernel.cpu_clock_of(&task, clock).map_err(|_| match clock {
+            CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_REALTIME_COARSE => Errno::EOPNOTSUPP,
+            _ => Errno::EINVAL,
+        })?;
     }
     let process = Rc::clone(&cx.task.process);
     let id = {
@@ -259,8 +266,17 @@ pub(super) fn timer_create(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     Ok(0)
 }
 
-fn remaining(cx: &Ctx<'_>, timer: &PosixTimer) -> Itimerspec {
-    let now = cx.kernel.monotonic_ns();
+/// What the timer's own clock shows; 0 when it belongs to a process that has ended, whose timers never fire.
+fn timer_now(cx: &mut Ctx<'_>, timer: &PosixTimer) -> u64 {
+    if !is_cpu_clock(timer.clock) {
+        return cx.kernel.monotonic_ns();
+    }
+    let task = Rc::clone(&cx.task);
+    cx.kernel.clock_ns(&task, timer.clock).unwrap_or(0)
+}
+
+fn remaining(cx: &mut Ctx<'_>, timer: &PosixTimer) -> Itimerspec {
+    let now = timer_now(cx, timer);
     let left = timer.next_ns.map_or(0, |next| next.saturating_sub(now).max(1));
     // A timer that notifies nobody has nobody to say that it expired.
     let over =
@@ -277,7 +293,8 @@ fn timer(cx: &Ctx<'_>, id: i32) -> Result<PosixTimer, Errno> {
 
 pub(super) fn timer_gettime(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let timer = timer(cx, args.i32(0))?;
-    cx.write_user(args.u64(1), &remaining(cx, &timer))?;
+    let left = remaining(cx, &timer);
+    cx.write_user(args.u64(1), &left)?;
     Ok(0)
 }
 
@@ -291,13 +308,14 @@ pub(super) fn timer_settime(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let (value, interval) = (new.value.to_ns()?, new.interval.to_ns()?);
     let old = timer(cx, id)?;
     if let Some(addr) = args.ptr(3) {
-        cx.write_user(addr, &remaining(cx, &old))?;
+        let left = remaining(cx, &old);
+        cx.write_user(addr, &left)?;
     }
     let wall = [CLOCK_REALTIME, CLOCK_TAI, CLOCK_REALTIME_ALARM].contains(&old.clock);
     let absolute = flags & TIMER_ABSTIME != 0;
     let next = match (value, absolute, wall) {
         (0, ..) => None,
-        (_, false, _) => Some(cx.kernel.monotonic_ns().saturating_add(value)),
+        (_, false, _) => Some(timer_now(cx, &old).saturating_add(value)),
         (_, true, true) => Some(cx.kernel.wall_to_monotonic(value)),
         (_, true, false) => Some(value),
     };

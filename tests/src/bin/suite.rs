@@ -1,58 +1,75 @@
-//! Run suites that others wrote, case by case, under qemu-riscv64 and under friscy-snap.
+//! Run suites that others wrote, case by case, under qemu-riscv64 and here.
 //!
-//!     cargo run --release -p friscy-tests --bin suite -- NAME|all [--every N] [--only TEXT] [--limit SECONDS]
+//!     cargo run --release -p friscy-tests --bin suite -- NAME|all [OPTION...]
 //!
-//! NAME is one of tests/suites/*.sh. A whole run (without --every and --only) writes its part of docs/CONFORMANCE.md.
-//! Exit code 1 when something that passes under qemu-riscv64 does not pass here and has no cause in
-//! tests/suites/causes.
+//! NAME is one of tests/suites/*.sh. Here is the natively linked machine; with `--packed`, `friscy-snap run` on a packed
+//! file. Results are kept in $WORK/suites: qemu's until the suite is built anew, ours until the next run. `--resume`
+//! goes on with a run that was broken off, `--lost` runs only what passed there and not here. A run that leaves every
+//! case with a result writes its part of docs/CONFORMANCE.md; `--only` and `--every` never do. Exit code 1 when
+//! something that passes under qemu-riscv64 does not pass here and has no cause in tests/suites/causes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use friscy_tests::conformance::{self, Causes, Verdict};
-use friscy_tests::oracle::{Image, LIMIT, repository, work};
+use friscy_formats::boot::Boot;
+use friscy_tests::conformance::{self, Causes, Results, Side, Verdict};
+use friscy_tests::native::{Disk, NativeHost};
+use friscy_tests::oracle::{ENV, Image, LIMIT, Outcome, repository, work};
 
 const SUITES: [&str; 5] = ["ctorture", "posix", "busybox", "bash", "python"];
 const USAGE: &str =
-    "usage: suite ctorture|posix|busybox|bash|python|all [--every N] [--only TEXT] [--limit SECONDS]";
+    "usage: suite ctorture|posix|busybox|bash|python|all [--packed] [--resume] [--lost] [--jobs N]
+             [--every N] [--only TEXT] [--limit SECONDS]";
 
 struct Case {
     name: String,
     command: Vec<String>,
 }
 
+struct Options {
+    packed: bool,
+    resume: bool,
+    lost: bool,
+    jobs: usize,
+    every: usize,
+    only: Option<String>,
+    limit: Duration,
+}
+
+/// Where a suite's cases run on our side.
+enum Ours {
+    Native(Disk),
+    Packed,
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut name, mut every, mut only, mut limit) = (None, 1, None, LIMIT);
+    let mut options =
+        Options { packed: false, resume: false, lost: false, jobs: 2, every: 1, only: None, limit: LIMIT };
+    let mut name = None;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| usage());
         match argument.as_str() {
-            "--every" => every = value().parse().unwrap_or_else(|_| usage()),
-            "--only" => only = Some(value()),
-            "--limit" => limit = Duration::from_secs(value().parse().unwrap_or_else(|_| usage())),
+            "--packed" => options.packed = true,
+            "--resume" => options.resume = true,
+            "--lost" => options.lost = true,
+            "--jobs" => options.jobs = number(&value()),
+            "--every" => options.every = number(&value()),
+            "--only" => options.only = Some(value()),
+            "--limit" => options.limit = Duration::from_secs(number(&value()) as u64),
             other if name.is_none() && !other.starts_with('-') => name = Some(other.to_owned()),
             _ => usage(),
         }
     }
     let name = name.unwrap_or_else(|| usage());
     let suites = if name == "all" { SUITES.to_vec() } else { vec![name.as_str()] };
-    let whole = every == 1 && only.is_none();
     let causes = Causes::load();
     let mut unexplained = false;
     for suite in suites {
-        let cases = cases(suite, every, only.as_deref());
-        // Leaked: the image's name is static everywhere else.
-        let mut image = Image::get(String::leak(format!("suite-{suite}")));
-        image.limit = limit;
-        let verdicts = run(&image, &cases, &causes, suite);
-        let section = conformance::section(suite, &verdicts, &causes);
-        println!("{section}");
-        if whole {
-            conformance::write(suite, &section);
-        }
-        unexplained |= verdicts.iter().any(|verdict| !verdict.explained(suite, &causes));
+        unexplained |= !run_suite(suite, &options, &causes);
     }
     if unexplained { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -62,8 +79,77 @@ fn usage() -> ! {
     std::process::exit(2)
 }
 
+fn number(text: &str) -> usize {
+    text.parse().ok().filter(|&n| n > 0).unwrap_or_else(|| usage())
+}
+
+/// Run, report, write the page; whether all that is lost has its cause.
+fn run_suite(suite: &str, options: &Options, causes: &Causes) -> bool {
+    let cases = cases(suite);
+    let folder = work().join("suites");
+    let built = folder.join(format!("{suite}.cases")).metadata().and_then(|m| m.modified()).ok();
+    let reference = Results::load(folder.join(format!("{suite}.qemu")), built);
+    let whole = options.only.is_none() && options.every == 1;
+    let ours = folder.join(format!("{suite}.{}", if options.packed { "packed" } else { "native" }));
+    if whole && !options.resume && !options.lost {
+        let _ = std::fs::remove_file(&ours);
+    }
+    let ours = Results::load(ours, built);
+    let wanted = |case: &&Case| match (reference.get(&case.name), ours.get(&case.name)) {
+        _ if !options.only.as_ref().is_none_or(|text| case.name.contains(text)) => false,
+        (Some(theirs), Some(mine)) if options.lost => {
+            let (reference, ours) = (theirs.clone(), mine.clone());
+            !Verdict { name: case.name.clone(), reference, ours }.lost().is_empty()
+        }
+        (Some(_), Some(_)) => !options.resume,
+        _ => true,
+    };
+    let chosen: Vec<&Case> = cases.iter().filter(wanted).step_by(options.every).collect();
+    // Leaked: the image's name is static everywhere else.
+    let name = String::leak(format!("suite-{suite}"));
+    let mut image = if options.packed { Image::get(name) } else { Image::unpacked(name) };
+    image.limit = options.limit;
+    let side = if options.packed {
+        Ours::Packed
+    } else {
+        let tar = work().join("images").join(format!("{name}.tar"));
+        Ours::Native(Disk::of_image(&tar).unwrap_or_else(|e| panic!("{}: {e:#}", tar.display())))
+    };
+    let (reference, ours) = (Mutex::new(reference), Mutex::new(ours));
+    run(&image, &side, &chosen, (&reference, &ours), options.jobs, &|verdict, done| {
+        eprintln!("[{done}/{}] {}", chosen.len(), verdict.line(suite, causes));
+    });
+    let (reference, ours) = (reference.into_inner().expect("no panic"), ours.into_inner().expect("no panic"));
+    let shown: Vec<&Case> = if whole { cases.iter().collect() } else { chosen };
+    let verdicts: Vec<Verdict> = shown
+        .iter()
+        .filter_map(|case| {
+            let (reference, ours) = (reference.get(&case.name)?.clone(), ours.get(&case.name)?.clone());
+            Some(Verdict { name: case.name.clone(), reference, ours })
+        })
+        .collect();
+    let section = conformance::section(suite, &how(suite, options), &verdicts, causes);
+    println!("{section}");
+    if whole && verdicts.len() == cases.len() {
+        conformance::write(suite, &section);
+    }
+    verdicts.iter().all(|verdict| verdict.explained(suite, causes))
+}
+
+/// When the suite was run, and how one does it again.
+fn how(suite: &str, options: &Options) -> String {
+    let date = Command::new("date").args(["-u", "+%F"]).output().expect("date");
+    let packed = if options.packed { " --packed" } else { "" };
+    let again = if options.lost { "; cases that were lost, again after changes: `--lost`" } else { "" };
+    format!(
+        "{}: `suite {suite}{packed} --limit {}`{again}.",
+        String::from_utf8_lossy(&date.stdout).trim(),
+        options.limit.as_secs()
+    )
+}
+
 /// The suite's cases, built when they are missing.
-fn cases(suite: &str, every: usize, only: Option<&str>) -> Vec<Case> {
+fn cases(suite: &str) -> Vec<Case> {
     let file = work().join("suites").join(format!("{suite}.cases"));
     if !file.exists() {
         let script = repository().join("tests/suites").join(format!("{suite}.sh"));
@@ -78,32 +164,67 @@ fn cases(suite: &str, every: usize, only: Option<&str>) -> Vec<Case> {
         let (name, command) = line.split_once('\t')?;
         Some(Case { name: name.into(), command: command.split(' ').map(Into::into).collect() })
     });
-    all.filter(|case| only.is_none_or(|text| case.name.contains(text))).step_by(every).collect()
+    all.collect()
 }
 
-/// All cases on both sides, two at a time; each is printed when it is done.
-fn run(image: &Image, cases: &[Case], causes: &Causes, suite: &str) -> Vec<Verdict> {
-    let next = AtomicUsize::new(0);
-    let verdicts = Mutex::new(Vec::new());
+/// All cases, `jobs` at a time; qemu only where its result is not known yet.
+fn run(
+    image: &Image,
+    side: &Ours,
+    cases: &[&Case],
+    (reference, ours): (&Mutex<Results>, &Mutex<Results>),
+    jobs: usize,
+    report: &(dyn Fn(&Verdict, usize) + Sync),
+) {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let argv: Vec<&str> = case.command.iter().map(String::as_str).collect();
-                    let verdict = Verdict {
-                        name: case.name.clone(),
-                        reference: image.reference(&argv, b""),
-                        ours: image.ours(&argv, b""),
+                    let known = reference.lock().expect("no panic while held").get(&case.name).cloned();
+                    let theirs = known.unwrap_or_else(|| {
+                        let side = Side::from(image.reference(&argv, b""));
+                        reference.lock().expect("no panic while held").add(&case.name, side.clone());
+                        side
+                    });
+                    let outcome = match side {
+                        Ours::Packed => image.ours(&argv, b""),
+                        Ours::Native(disk) => native(disk, &argv, image.limit),
                     };
-                    let mut verdicts = verdicts.lock().expect("no panic while held");
-                    verdicts.push(verdict);
-                    let (verdict, done) = (&verdicts[verdicts.len() - 1], verdicts.len());
-                    eprintln!("[{done}/{}] {}", cases.len(), verdict.line(suite, causes));
+                    let mine = Side::from(outcome);
+                    ours.lock().expect("no panic while held").add(&case.name, mine.clone());
+                    let verdict = Verdict { name: case.name.clone(), reference: theirs, ours: mine };
+                    report(&verdict, done.fetch_add(1, Ordering::Relaxed) + 1);
                 }
             });
         }
     });
-    let mut verdicts = verdicts.into_inner().expect("no panic while held");
-    verdicts.sort_by(|a, b| a.name.cmp(&b.name));
-    verdicts
+}
+
+/// One case on a machine in this process.
+fn native(disk: &Disk, argv: &[&str], limit: Duration) -> Outcome {
+    let boot = Boot {
+        argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        env: ENV.map(|variable| variable.as_bytes().to_vec()).to_vec(),
+        hostname: b"friscy".to_vec(),
+        ..Boot::default()
+    };
+    let ran = catch_unwind(AssertUnwindSafe(|| -> anyhow::Result<Outcome> {
+        let mut host = NativeHost::boot(disk, &boot, Some(b""))?;
+        let code = match host.run(limit) {
+            Ok(code) => Some(code as i32),
+            Err(error) => {
+                eprintln!("{}: {error:#}", argv.join(" "));
+                None
+            }
+        };
+        Ok(Outcome { stdout: host.stdout, stderr: host.stderr, code })
+    }));
+    let failed = |why: String| Outcome { stdout: Vec::new(), stderr: why.into_bytes(), code: Some(-1) };
+    match ran {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => failed(format!("{error:#}")),
+        Err(_) => failed("the machine panicked".into()),
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::abi::Errno;
 use crate::fs::pseudo::Subject;
-use crate::kernel::Ctx;
 use crate::kernel::task::TaskState;
+use crate::kernel::{Ctx, load};
 use crate::syscall::sys_system::{RELEASE, VERSION};
 
 type Contents = Result<Vec<u8>, Errno>;
@@ -114,7 +114,12 @@ pub(super) fn loadavg(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
     let tasks = &cx.kernel.tasks;
     let runnable = tasks.values().filter(|t| t.state.get() == TaskState::Runnable).count().max(1);
     let newest = tasks.keys().next_back().copied().unwrap_or(0);
-    Ok(format!("0.00 0.00 0.00 {runnable}/{} {newest}\n", tasks.len()).into_bytes())
+    let [one, five, fifteen] = cx.kernel.load.averages().map(|load| {
+        // Hundredths, rounded as Linux does.
+        let hundredths = (load * 100 + load::ONE / 2) / load::ONE;
+        format!("{}.{:02}", hundredths / 100, hundredths % 100)
+    });
+    Ok(format!("{one} {five} {fifteen} {runnable}/{} {newest}\n", tasks.len()).into_bytes())
 }
 
 pub(super) fn version(_: &mut Ctx<'_>, _: &Subject) -> Contents {
