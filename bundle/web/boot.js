@@ -21,8 +21,10 @@ import { current } from "./theme.js";
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 /** What the terminal keeps free for its scroll bar. */
 const SCROLLBAR = 14;
-/** A program that has said nothing for so long gets its terminal all the same. */
-const SILENCE_MS = 250;
+/** A start that takes so long shows that it does; a program that says nothing for so long gets its terminal all the same. */
+const SLOW_MS = 250;
+/** From the first screen to the terminal, when nobody types. */
+const TERMINAL_MS = 100;
 /** Keys that have no text of their own, as a terminal sends them. @type {Record<string, string>} */
 const KEYS = {
   Enter: "\r",
@@ -65,12 +67,13 @@ function guess() {
   return { rows, cols, font: FONT, fontSize };
 }
 
-const size = guess();
-
 /** A mark in the page's timeline, for whoever measures: docs/FORMATS.md. @param {string} stage @param {number} [startTime] */
 function mark(stage, startTime) {
   performance.mark(`friscy:${stage}`, { startTime });
 }
+
+/** @type {ReturnType<typeof guess> | undefined} */
+let size;
 
 /** A machine of its own. @param {WebAssembly.Module} [module] the compiled app, if there was a machine before */
 function start(module) {
@@ -94,6 +97,8 @@ function start(module) {
     event.preventDefault();
     listen({ type: "error", kind: "unsupported", message: event.message || "The page's worker did not start." });
   };
+  // Measuring takes a layout of the page, which goes on while the worker comes up.
+  size ??= guess();
   const { rows, cols } = size;
   /** @type {ToWorker} */
   const open = module
@@ -123,8 +128,8 @@ function welcome(message) {
     case "stages":
       return;
     case "ready":
-      screen = new FirstScreen(size, !message.manifest.entry.tty);
-      setTimeout(() => !drawn && loadTerminal(), SILENCE_MS);
+      screen = new FirstScreen(/** @type {NonNullable<typeof size>} */ (size), !message.manifest.entry.tty);
+      setTimeout(() => !drawn && loadTerminal(), SLOW_MS);
       return;
     case "output":
       if (!screen?.write(message.bytes)) return loadTerminal();
@@ -148,9 +153,8 @@ function draw() {
   document.body.dataset.state = "running";
   element("status").textContent = "running";
   mark("drawn");
-  // After this frame, when nothing more urgent is left.
-  if ("requestIdleCallback" in globalThis) requestIdleCallback(loadTerminal, { timeout: 200 });
-  else setTimeout(loadTerminal, 50);
+  // Not in the way of this frame, which other threads and processes still bring to the screen.
+  setTimeout(loadTerminal, TERMINAL_MS);
 }
 
 let loading = false;
@@ -186,13 +190,16 @@ document.addEventListener("keydown", key);
 document.addEventListener("paste", paste);
 document.addEventListener("pointerdown", loadTerminal);
 
+setTimeout(() => document.body.toggleAttribute("data-slow", true), SLOW_MS);
+const first = start();
+
 /** What main.js finds. */
 export const boot = {
   config,
-  size,
+  size: /** @type {NonNullable<typeof size>} */ (size),
   mark,
   start,
-  first: start(),
+  first,
   /** The terminal hears the keyboard from now on. @returns {typeof typed} what came before */
   release() {
     document.removeEventListener("keydown", key);

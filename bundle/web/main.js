@@ -275,7 +275,7 @@ function wireButtons() {
 }
 
 document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
-/** @type {HTMLLinkElement} */ (element("icon")).href = "icon.svg";
+document.head.append(Object.assign(document.createElement("link"), { rel: "icon", href: "icon.svg" }));
 const terminal = openTerminal();
 terminal.onResize(tellSize);
 if (config.title) title(config.title);

@@ -25,7 +25,7 @@ const CADDYFILE: &str = "\
 	header /index.html Cache-Control no-cache
 	header / Cache-Control no-cache
 	file_server {
-		precompressed br zstd gzip
+		precompressed zstd br gzip
 	}
 }
 ";
