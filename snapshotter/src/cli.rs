@@ -97,8 +97,9 @@ pub struct Pack {
 /// Guest code that becomes Wasm code when packing.
 #[derive(Debug, Clone, Args)]
 pub struct TranslateOptions {
-    /// Which guest code to translate: what ran often before the freeze point or in training, all that ran, or none
-    #[arg(long, value_enum, default_value_t = Aot::Off)]
+    /// Which guest code to translate: what ran so often before the freeze point, in training, or (frozen at entry or
+    /// main) after it, that it is worth compiling; all that ran; or none
+    #[arg(long, value_enum, default_value_t = Aot::Auto)]
     pub aot: Aot,
     /// Most bytes of translated code, such as 4m
     #[arg(long, value_name = "SIZE", default_value = "4m", value_parser = parse_size)]
@@ -119,7 +120,7 @@ impl TranslateOptions {
 /// How much to translate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Aot {
-    /// What ran often
+    /// What ran so often that it is worth compiling
     Auto,
     /// All that ran
     All,

@@ -51,6 +51,8 @@ pub struct Input<'a> {
     pub seed: [u8; 32],
     /// Translate what ran.
     pub plan: Option<&'a Plan>,
+    /// Find out which chunks are read next.
+    pub go_on: bool,
 }
 
 /// A snapshot.
@@ -172,7 +174,10 @@ pub fn freeze(
         (Ok(wasm), Some(Ok((vm, reached)))) => {
             let Reached { retired, archive_at, touched, asked, caveats, translated } = reached;
             // What it shows only makes opening faster: a program that breaks down now does so when it is opened.
-            let next = train::go_on(&vm, &mut store, input).unwrap_or_default();
+            let next = match input.go_on {
+                true => train::go_on(&vm, &mut store, input).unwrap_or_default(),
+                false => Vec::new(),
+            };
             Ok(Frozen { wasm, retired, archive_at, touched, next, asked, caveats, translated })
         }
         (Err(error), _) => Err(wasmtime_error(error)).context("the engine cannot be frozen"),
@@ -241,7 +246,7 @@ fn run(
             _ if host.matched || status == Status::Frozen => {
                 let asked = status == Status::Frozen && vm.ring.exit_code(vm.memory.data(&*store))? == 1;
                 let caveats = vm.caveats(&mut *store)?;
-                let translated = input.plan.map(|plan| plan.carry_out(vm, store)).transpose()?;
+                let translated = input.plan.map(|plan| plan.carry_out(vm, store)).transpose()?.flatten();
                 return Ok(Reached {
                     retired,
                     archive_at,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use friscy_formats::boot::Boot;
+use friscy_formats::boot::{Boot, Until};
 use friscy_formats::chunk_order::Order;
 use friscy_formats::chunk_writer::{ChunkCache, ChunkOptions, ChunkWriter, NoCache};
 use friscy_formats::image;
@@ -22,7 +22,7 @@ use friscy_formats::{vfs, vfs_build};
 use friscy_translator::Output;
 
 use crate::cache::{self, PackCache};
-use crate::cli::{Layout, Pack, ProcessOptions, StoreOptions, TranslateOptions};
+use crate::cli::{Aot, Layout, Pack, ProcessOptions, StoreOptions, TranslateOptions};
 use crate::mapped::Mapped;
 use crate::point::Goal;
 use crate::progress::{Progress, size};
@@ -122,8 +122,13 @@ pub fn pack(
         },
         seed: *digest.as_bytes(),
         plan: None,
+        go_on: true,
     };
-    let training = Training::new(&translate.train, frozen_input, &mut |line| progress.detail(line))?;
+    let mut training = Training::new(&translate.train, frozen_input, &mut |line| progress.detail(line))?;
+    if translate.aot != Aot::Off && matches!(goal.point.until, Until::Entry | Until::Main) {
+        training.run_program(frozen_input);
+    }
+    frozen_input.go_on = training.own.is_none();
     let plan = Plan::new(translate, places, training.profile)?;
     frozen_input.plan = plan.as_ref();
     let mut log = |level, line: &str| match level {
@@ -143,7 +148,8 @@ pub fn pack(
     }
 
     progress.stage("link");
-    let order = Order::new(&built.chunks.table, &[frozen.next, training.touched].concat(), &frozen.touched);
+    let next = [training.own.unwrap_or(frozen.next), training.touched].concat();
+    let order = Order::new(&built.chunks.table, &next, &frozen.touched);
     vfs::place_chunks(&mut built.archive, &order.offsets)?;
     let store = Ordered::new(store, &order)?;
     let inside = if layout == ChunkLayout::Single { built.chunks.store_bytes } else { 0 };

@@ -2,7 +2,8 @@
 //!
 //! The machine goes on from its freeze point, after the snapshot was taken and
 //! in the same unreal world, until it waits for input, ends, or has run for
-//! [`BUDGET`]. Whatever chunks it reads are put at the front of the chunk store,
+//! [`BUDGET`]. A program that is frozen before its first instructions and has
+//! code translated was run that far already (`translate::Training`). Whatever chunks it reads are put at the front of the chunk store,
 //! so that a host can fetch them in one stretch. Nothing else of this run is kept.
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +16,7 @@ use crate::ring;
 use crate::vm::Vm;
 
 /// Guest instructions, at most: about a second.
-const BUDGET: u64 = 300_000_000;
+pub const BUDGET: u64 = 300_000_000;
 /// Guest instructions per call.
 const SLICE: i64 = 5_000_000;
 /// Sleeps, at most: a server with a tick never ends by itself.

@@ -11,6 +11,7 @@ use wasmtime::AsContextMut;
 use crate::cli::{Aot, TranslateOptions};
 use crate::freeze::{self, Input};
 use crate::link::Places;
+use crate::train;
 use crate::vm::Vm;
 
 /// Most instructions of one training command.
@@ -35,6 +36,8 @@ pub struct Training {
     pub profile: Profile,
     /// The chunks that were read, in order.
     pub touched: Vec<u32>,
+    /// The chunks that the program itself read, if it was run.
+    pub own: Option<Vec<u32>>,
 }
 
 impl Training {
@@ -56,6 +59,15 @@ impl Training {
         }
         Ok(training)
     }
+
+    /// Run the program itself as far as it goes without input. What breaks down here does so when it is opened.
+    pub fn run_program(&mut self, input: Input<'_>) {
+        let boot = Boot { until: Until::Never, ..input.boot.clone() };
+        if let Ok((profile, touched)) = freeze::train(input, &boot, train::BUDGET) {
+            self.profile.merge(profile);
+            self.own = Some(touched);
+        }
+    }
 }
 
 impl Plan {
@@ -76,12 +88,15 @@ impl Plan {
     }
 
     /// Translate what ran in this instance, which has reached its freeze point, and tell it.
-    pub fn carry_out(&self, vm: &Vm, mut store: impl AsContextMut) -> Result<Output> {
+    pub fn carry_out(&self, vm: &Vm, mut store: impl AsContextMut) -> Result<Option<Output>> {
         let mut profile = vm.profile(&mut store)?;
         profile.merge(self.training.clone());
         let output = friscy_translator::translate(&profile, self.options);
+        if output.functions.is_empty() {
+            return Ok(None);
+        }
         vm.translations(&mut store, &output.map)?;
-        Ok(output)
+        Ok(Some(output))
     }
 }
 
