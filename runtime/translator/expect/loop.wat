@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -44,7 +44,7 @@
               local.get 19
               local.tee 12
               i32.wrap_i64
-              local.tee 23
+              local.tee 25
               i32.const 12
               i32.shr_u
               local.get 6
@@ -71,20 +71,18 @@
                   br 4 (;@3;)
                 end
               end
-              local.get 23
+              local.get 25
               local.get 5
               i32.add
-              local.set 23
-              local.get 23
-              i64.load32_s align=1
-              local.set 22
+              local.set 25
+              local.get 25
+              i32.load align=1
+              local.set 24
               local.get 20
               i32.wrap_i64
-              local.get 22
-              i32.wrap_i64
+              local.get 24
               i32.add
-              i64.extend_i32_s
-              local.set 20
+              local.set 23
               local.get 19
               i64.const 4
               i64.add
@@ -97,6 +95,9 @@
               local.get 21
               i64.ne
               if ;; label = @6
+                local.get 23
+                i64.extend_i32_s
+                local.set 20
                 local.get 4
                 i64.const 6
                 i64.ge_s
@@ -119,10 +120,12 @@
           local.get 19
           i64.store offset=80
           local.get 0
-          local.get 20
+          local.get 23
+          i64.extend_i32_s
           i64.store offset=88
           local.get 0
-          local.get 22
+          local.get 24
+          i64.extend_i32_s
           i64.store offset=104
           local.get 8
           br 2 (;@1;)

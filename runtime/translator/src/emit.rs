@@ -27,6 +27,7 @@ use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
 use crate::cfg::Region;
 use crate::flow::{Flow, Set};
 use crate::structure::{Graph, Layout};
+use crate::words::{Words, is_word};
 
 /// Locals: first the parameters.
 pub(crate) mod local {
@@ -60,6 +61,8 @@ pub(crate) const PENDING_MAX: u32 = 900;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stub {
     set: Set,
+    /// Those of the set that are in their i32 locals.
+    words: Set,
     dynamic: bool,
 }
 
@@ -81,6 +84,8 @@ pub(crate) struct State {
     /// Instructions executed and not yet taken off `left`.
     pub(crate) pending: u32,
     pub(crate) facts: Vec<Fact>,
+    /// Registers that are in their i32 locals; the others are in their i64 locals.
+    pub(crate) words: Set,
     /// [`local::SIMPLE_FP`] holds.
     pub(crate) simple_fp: bool,
 }
@@ -90,6 +95,7 @@ pub(crate) struct State {
 pub(crate) struct Context<'a> {
     pub(crate) region: &'a Region,
     pub(crate) flow: &'a Flow,
+    pub(crate) words: &'a Words,
     pub(crate) graph: &'a Graph,
     pub(crate) layout: &'a Layout,
     /// Region block of each graph node: entry nodes stand for the block that they enter.
@@ -123,6 +129,8 @@ pub(crate) struct Emitter<'a> {
     known_stubs: u32,
     /// i64 local of each integer register, f64 local of each floating-point register.
     pub(crate) registers: Vec<u32>,
+    /// i32 local of each integer register that is a word somewhere.
+    pub(crate) words: Vec<u32>,
     /// First local for host addresses, and how many were in use at once.
     hosts_from: u32,
     hosts: u32,
@@ -166,6 +174,13 @@ impl<'a> Emitter<'a> {
                 next += 1;
             }
         }
+        let mut words = vec![0; 32];
+        for (n, word) in words.iter_mut().enumerate() {
+            if cx.words.ever >> n & 1 != 0 {
+                *word = next;
+                next += 1;
+            }
+        }
         let nodes = cx.graph.successors.len();
         Emitter {
             cx,
@@ -176,6 +191,7 @@ impl<'a> Emitter<'a> {
             stubs: Vec::new(),
             known_stubs: 0,
             registers,
+            words,
             hosts_from: next,
             hosts: 0,
             numbers: BTreeMap::new(),
@@ -220,7 +236,7 @@ impl<'a> Emitter<'a> {
             (f64s, ValType::F64),
             (x_used, ValType::I64),
             (f_used, ValType::F64),
-            (self.hosts, ValType::I32),
+            (self.cx.words.ever.count_ones() + self.hosts, ValType::I32),
         ];
         let groups: Vec<_> = groups.into_iter().filter(|&(count, _)| count > 0).collect();
         let mut function = wasm_encoder::Function::new(groups);
@@ -238,9 +254,9 @@ impl<'a> Emitter<'a> {
         self.op().unreachable();
         for number in (0..self.known_stubs as usize).rev() {
             self.end();
-            let Stub { set, dynamic: pc_known } = self.stubs[number];
+            let Stub { set, words, dynamic: pc_known } = self.stubs[number];
             self.op().local_set(local::EXIT);
-            self.store(set);
+            self.store(set, words);
             self.op().local_get(local::EXIT);
             let to = self.depth(if pc_known { dynamic } else { fixed });
             self.op().br(to);
@@ -280,15 +296,16 @@ impl<'a> Emitter<'a> {
             .end();
     }
 
-    /// Local of a register to memory.
-    fn store(&mut self, set: Set) {
+    /// Locals of registers to memory.
+    fn store(&mut self, set: Set, words: Set) {
         for n in (0..64).filter(|n| set >> n & 1 != 0) {
-            let register = self.registers[n];
-            self.op().local_get(local::REGS).local_get(register);
+            self.op().local_get(local::REGS);
             if n < 32 {
+                self.get(n, words);
                 self.op().i64_store(at(regs::X + n as u64 * 8, 3));
             } else {
-                self.op().f64_store(at(regs::F + (n - 32) as u64 * 8, 3));
+                let register = self.registers[n];
+                self.op().local_get(register).f64_store(at(regs::F + (n - 32) as u64 * 8, 3));
             }
         }
     }
@@ -306,8 +323,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(crate) fn stub(&mut self, set: Set, dynamic: bool) -> u32 {
-        let stub = Stub { set, dynamic };
+    pub(crate) fn stub(&mut self, set: Set, words: Set, dynamic: bool) -> u32 {
+        let stub = Stub { set, words: words & set, dynamic };
         let number = self.stubs.iter().position(|&known| known == stub).unwrap_or_else(|| {
             self.stubs.push(stub);
             self.stubs.len() - 1
@@ -323,23 +340,23 @@ impl<'a> Emitter<'a> {
     }
 
     /// Leave for good: control goes on at `pc`, `set` is stored before.
-    pub(crate) fn exit(&mut self, pc: u64, set: Set, pending: u32, interpret: bool) {
+    pub(crate) fn exit(&mut self, pc: u64, set: Set, state: &State, interpret: bool) {
         let distance = pc.wrapping_sub(self.cx.origin).cast_signed();
         let near = distance.unsigned_abs() < 1 << 20;
         if !near {
             // A long jump out of the region.
             self.op().local_get(local::ORIGIN).i64_const(distance).i64_add().local_set(local::PC);
         }
-        let constant = self.exit_constant(if near { pc } else { self.cx.origin }, pending, interpret);
-        let stub = self.stub(set, !near);
+        let constant = self.exit_constant(if near { pc } else { self.cx.origin }, state.pending, interpret);
+        let stub = self.stub(set, state.words, !near);
         let depth = self.depth(stub);
         self.op().i32_const(constant).br(depth);
     }
 
     /// Leave when the condition on the stack holds, for the interpreter to execute the instruction at `pc`.
-    pub(crate) fn exit_if(&mut self, pc: u64, set: Set, pending: u32) {
+    pub(crate) fn exit_if(&mut self, pc: u64, set: Set, state: &State) {
         self.if_();
-        self.exit(pc, set, pending, true);
+        self.exit(pc, set, state, true);
         self.end();
     }
 
@@ -362,19 +379,51 @@ impl<'a> Emitter<'a> {
     }
 
     /// Write the address `to`, which lies at a known distance from origin, to rd.
-    pub(crate) fn set_pc_relative(&mut self, rd: usize, to: u64) {
+    pub(crate) fn set_pc_relative(&mut self, rd: usize, to: u64, state: &mut State) {
         let distance = to.wrapping_sub(self.cx.origin).cast_signed();
-        let register = self.registers[rd];
-        self.op().local_get(local::ORIGIN).i64_const(distance).i64_add().local_set(register);
+        self.op().local_get(local::ORIGIN).i64_const(distance).i64_add();
+        self.set(rd, false, state);
     }
 
-    /// Push an integer register.
-    pub(crate) fn get(&mut self, n: usize) {
+    /// Push an integer register in full, given which are words.
+    pub(crate) fn get(&mut self, n: usize, words: Set) {
         if n == 0 {
             self.op().i64_const(0);
+        } else if is_word(words, n) {
+            let word = self.words[n];
+            self.op().local_get(word).i64_extend_i32_s();
         } else {
             let register = self.registers[n];
             self.op().local_get(register);
+        }
+    }
+
+    /// Push the low half of an integer register.
+    pub(crate) fn get_word(&mut self, n: usize, words: Set) {
+        if n == 0 {
+            self.op().i32_const(0);
+        } else if is_word(words, n) {
+            let word = self.words[n];
+            self.op().local_get(word);
+        } else {
+            let register = self.registers[n];
+            self.op().local_get(register).i32_wrap_i64();
+        }
+    }
+
+    /// Pop the new value of an integer register: an i32 for a word.
+    pub(crate) fn set(&mut self, n: usize, word: bool, state: &mut State) {
+        let local = if word { self.words[n] } else { self.registers[n] };
+        self.op().local_set(local);
+        state.words = state.words & !(1 << n) | Set::from(word) << n;
+    }
+
+    /// Bring a set of registers to where a block wants them.
+    pub(crate) fn agree(&mut self, set: Set, wanted: Set, state: &mut State) {
+        let widen = set & state.words & !wanted;
+        for n in (1..32).filter(|n| widen >> n & 1 != 0) {
+            self.get(n, state.words);
+            self.set(n, false, state);
         }
     }
 }

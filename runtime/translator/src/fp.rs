@@ -11,6 +11,7 @@ use wasm_encoder::Ieee64;
 use crate::cfg::Insn;
 use crate::emit::{Emitter, State, local};
 use crate::flow::Set;
+use crate::words;
 
 const INFINITY: u64 = 0x7ff << 52;
 const SMALLEST_NORMAL: u64 = 1 << 52;
@@ -38,7 +39,7 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
     let (a, b) = (f(emitter, rs1), f(emitter, rs2));
     if insn.row.format.rounds() && !state.simple_fp {
         emitter.op().local_get(local::SIMPLE_FP).i32_eqz();
-        emitter.exit_if(insn.at, set, state.pending);
+        emitter.exit_if(insn.at, set, state);
         state.simple_fp = true;
     }
     let infinity = Ieee64::new(INFINITY);
@@ -54,7 +55,7 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
             };
             // A finite sum has finite operands, and a subnormal one is exact.
             op.local_tee(result).f64_abs().f64_const(infinity).f64_lt().i32_eqz();
-            emitter.exit_if(insn.at, set, state.pending);
+            emitter.exit_if(insn.at, set, state);
             emitter.op().local_get(result);
         }
         FmulD | FdivD | FsqrtD => {
@@ -78,10 +79,10 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
                 op.local_get(a).f64_const(zero).f64_eq();
                 op.local_get(b).f64_const(zero).f64_eq();
                 op.i32_or().i32_and().i32_eqz();
-                emitter.exit_if(insn.at, set, state.pending);
+                emitter.exit_if(insn.at, set, state);
                 emitter.end();
             } else {
-                emitter.exit_if(insn.at, set, state.pending);
+                emitter.exit_if(insn.at, set, state);
             }
             emitter.op().local_get(result);
         }
@@ -107,23 +108,23 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
                 .f64_reinterpret_i64();
         }
         FmvDX => {
-            emitter.get(rs1);
+            emitter.get(rs1, state.words);
             emitter.op().f64_reinterpret_i64();
         }
         FmvWX => {
-            emitter.get(rs1);
+            emitter.get(rs1, state.words);
             emitter.op().i64_const(-1 << 32).i64_or().f64_reinterpret_i64();
         }
         FmvXD => {
             emitter.op().local_get(a).i64_reinterpret_f64();
         }
         FmvXW => {
-            emitter.op().local_get(a).i64_reinterpret_f64().i64_extend32_s();
+            emitter.op().local_get(a).i64_reinterpret_f64().i32_wrap_i64();
         }
         FeqD | FltD | FleD => {
             // Without NaNs there are no flags.
             emitter.op().local_get(a).local_get(a).f64_ne().local_get(b).local_get(b).f64_ne().i32_or();
-            emitter.exit_if(insn.at, set, state.pending);
+            emitter.exit_if(insn.at, set, state);
             let mut op = emitter.op();
             op.local_get(a).local_get(b);
             match insn.row.instr {
@@ -131,19 +132,18 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
                 FltD => op.f64_lt(),
                 _ => op.f64_le(),
             };
-            op.i64_extend_i32_u();
         }
         FcvtDW => {
-            emitter.get(rs1);
-            emitter.op().i32_wrap_i64().f64_convert_i32_s();
+            emitter.get_word(rs1, state.words);
+            emitter.op().f64_convert_i32_s();
         }
         FcvtDWu => {
-            emitter.get(rs1);
-            emitter.op().i32_wrap_i64().f64_convert_i32_u();
+            emitter.get_word(rs1, state.words);
+            emitter.op().f64_convert_i32_u();
         }
         FcvtDL => {
             // Inexact is accrued already, so rounding is no matter.
-            emitter.get(rs1);
+            emitter.get(rs1, state.words);
             emitter.op().f64_convert_i64_s();
         }
         _ => {
@@ -151,11 +151,20 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
             let bits = if insn.row.instr == FcvtWD { 31 } else { 63 };
             let limit = Ieee64::new((1023 + bits) << 52);
             emitter.op().local_get(a).f64_abs().f64_const(limit).f64_lt().i32_eqz();
-            emitter.exit_if(insn.at, set, state.pending);
-            emitter.op().local_get(a).i64_trunc_f64_s();
+            emitter.exit_if(insn.at, set, state);
+            let mut op = emitter.op();
+            op.local_get(a);
+            if insn.row.instr == FcvtWD {
+                op.i32_trunc_f64_s()
+            } else {
+                op.i64_trunc_f64_s()
+            };
         }
     }
-    let integer = matches!(insn.row.format, Format::Xf | Format::XfRm | Format::Xff);
-    let register = if integer { emitter.registers[rd] } else { f(emitter, rd) };
-    emitter.op().local_set(register);
+    if matches!(insn.row.format, Format::Xf | Format::XfRm | Format::Xff) {
+        emitter.set(rd, words::result(insn, state.words), state);
+    } else {
+        let register = f(emitter, rd);
+        emitter.op().local_set(register);
+    }
 }

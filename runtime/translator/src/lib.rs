@@ -7,8 +7,9 @@
 //!
 //! The path of an instruction: [`cfg`](mod@cfg) finds blocks and cuts them into
 //! regions, one Wasm function each; [`structure`] makes their control flow
-//! structured; [`flow`] says what is loaded and stored; [`emit`] and [`walk`] write the
-//! body, with [`ops`], [`mem`] and [`fp`] for single instructions.
+//! structured; [`flow`] says what is loaded and stored, [`words`] what needs only
+//! 32 bits; [`emit`] and [`walk`] write the body, with [`ops`], [`mem`] and [`fp`]
+//! for single instructions.
 //!
 //! Translated code is position independent (a function is told where its first
 //! page lies) and knows pages by their contents: on each edge to another page it
@@ -25,6 +26,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,7 @@ use cfg::{Code, End, Region};
 use emit::Context;
 use flow::Flow;
 use structure::Graph;
+use words::Words;
 
 /// Bodies above this are halved: JavaScriptCore stops optimising at 100,000 bytes.
 const BODY_MAX: usize = 64 << 10;
@@ -245,6 +248,7 @@ fn function(code: &Code, region: &Region, options: Options) -> Option<(Vec<u8>, 
     let body = emit::body(Context {
         region,
         flow: &flow,
+        words: &Words::of(region, &successors, &entries),
         graph: &graph,
         layout: &layout,
         block_of: &block_of,

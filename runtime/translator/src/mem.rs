@@ -18,6 +18,7 @@ use wasm_encoder::{Function, ValType};
 use crate::cfg::Insn;
 use crate::emit::{Emitter, Fact, State, at, local};
 use crate::flow::{Set, writes, x};
+use crate::words;
 
 /// Longest stretch that one check covers: it never touches a third page, and rarely a second.
 const STRETCH_MAX: i64 = 512;
@@ -61,24 +62,28 @@ pub(crate) fn access(emitter: &mut Emitter<'_>, insn: &Insn, rest: &[Insn], set:
         Format::Load => {
             let mut op = emitter.op();
             match insn.row.instr {
-                Instr::Lb => op.i64_load8_s(memory),
-                Instr::Lh => op.i64_load16_s(memory),
-                Instr::Lw => op.i64_load32_s(memory),
-                Instr::Lbu => op.i64_load8_u(memory),
-                Instr::Lhu => op.i64_load16_u(memory),
+                Instr::Lb => op.i32_load8_s(memory),
+                Instr::Lh => op.i32_load16_s(memory),
+                Instr::Lw => op.i32_load(memory),
+                Instr::Lbu => op.i32_load8_u(memory),
+                Instr::Lhu => op.i32_load16_u(memory),
                 Instr::Lwu => op.i64_load32_u(memory),
                 _ => op.i64_load(memory),
             };
-            let register = emitter.registers[field::rd(insn.raw)];
-            emitter.op().local_set(register);
+            emitter.set(field::rd(insn.raw), words::result(insn, state.words), state);
         }
         Format::Store => {
-            emitter.get(field::rs2(insn.raw));
+            let rs2 = field::rs2(insn.raw);
+            if insn.row.instr == Instr::Sd {
+                emitter.get(rs2, state.words);
+            } else {
+                emitter.get_word(rs2, state.words);
+            }
             let mut op = emitter.op();
             match insn.row.instr {
-                Instr::Sb => op.i64_store8(memory),
-                Instr::Sh => op.i64_store16(memory),
-                Instr::Sw => op.i64_store32(memory),
+                Instr::Sb => op.i32_store8(memory),
+                Instr::Sh => op.i32_store16(memory),
+                Instr::Sw => op.i32_store(memory),
                 _ => op.i64_store(memory),
             };
         }
@@ -138,7 +143,7 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
     let host = emitter.free_host(state);
     let bit = if write { perm::W } else { perm::R };
     let address = local::T[0];
-    emitter.get(base);
+    emitter.get(base, state.words);
     if low != 0 {
         emitter.op().i64_const(low).i64_add();
     }
@@ -175,7 +180,7 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
         .i32_const(how as i32)
         .i32_const(slot.cast_signed())
         .call_indirect(0, kind);
-    emitter.exit_if(rest[0].at, set, state.pending);
+    emitter.exit_if(rest[0].at, set, state);
     emitter.end();
     emitter.op().local_get(host).local_get(local::BASE).i32_add().local_set(host);
     let fact = Fact { reg: base, host, low, high, write };

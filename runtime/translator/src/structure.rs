@@ -61,11 +61,16 @@ impl Graph {
                     [one] => *one,
                     // Unreachable from outside: nothing will be emitted.
                     [] => component[0],
+                    // From outside, to all of them; from inside, to the first, which is the outermost header in
+                    // most code. Loops around the others stay loops.
                     several => {
                         let dispatch = self.successors.len();
-                        for edge in self.successors.iter_mut().flatten() {
-                            if several.contains(&edge.to) {
-                                edge.to = dispatch;
+                        for (from, edges) in self.successors.iter_mut().enumerate() {
+                            for edge in edges.iter_mut() {
+                                let enters = !inside[from] && several.contains(&edge.to);
+                                if enters || edge.to == several[0] {
+                                    edge.to = dispatch;
+                                }
                             }
                         }
                         self.successors.push(several.iter().map(|&to| Edge { to, label: to }).collect());

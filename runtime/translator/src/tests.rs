@@ -108,6 +108,20 @@ fn what_two_ways_share_is_written_once() {
 }
 
 #[test]
+fn a_loop_in_a_loop_stays_a_loop() {
+    // li a0, 10; 1: li a1, 10; 2: addi a1, a1, -1; bnez a1, 2b; addi a0, a0, -1; bnez a0, 1b; ret
+    let program = [0x00a0_0513, 0x00a0_0593, 0xfff5_8593, 0xfe05_9ee3, 0xfff5_0513, 0xfe05_18e3, 0x0000_8067];
+    expect("nested", &program);
+}
+
+#[test]
+fn words_stay_in_i32_locals() {
+    // sext.w a0, a0; 1: slliw a3, a0, 7; srliw a4, a0, 25; or a0, a3, a4; addiw a1, a1, -1; bnez a1, 1b; ret
+    let program = [0x0005_051b, 0x0075_169b, 0x0195_571b, 0x00e6_e533, 0xfff5_859b, 0xfe05_98e3, 0x0000_8067];
+    expect("rotate", &program);
+}
+
+#[test]
 fn a_loop_with_two_entries_gets_a_dispatch() {
     // 1: addi a0, a0, -1; jal ra, +0x400 (elsewhere); 2: addi a1, a1, 1; bnez a0, 1b; ret
     let program = [0xfff5_0513, 0x4000_00ef, 0x0015_8593, 0xfe05_1ae3, 0x0000_8067];

@@ -9,6 +9,7 @@ use crate::cfg::End;
 use crate::emit::{Emitter, PENDING_MAX, State, at, local};
 use crate::flow::Set;
 use crate::structure::Edge;
+use crate::words::Cut;
 
 impl Emitter<'_> {
     pub(crate) fn tree(&mut self, node: usize, mut state: State) {
@@ -18,7 +19,8 @@ impl Emitter<'_> {
             self.op().loop_(BlockType::Empty);
             self.open += 1;
             self.loop_at[node] = self.open;
-            self.within(node, merges, State::default());
+            let state = self.at_start(node);
+            self.within(node, merges, state);
             self.end();
         } else {
             self.within(node, merges, state);
@@ -30,7 +32,15 @@ impl Emitter<'_> {
         self.block_at[last] = self.open(BlockType::Empty);
         self.within(node, rest, state);
         self.end();
-        self.tree(last, State::default());
+        let state = self.at_start(last);
+        self.tree(last, state);
+    }
+
+    /// What is known where ways meet.
+    fn at_start(&self, node: usize) -> State {
+        let known = node > self.cx.entries && !self.cx.graph.is_dispatch(node);
+        let words = if known { self.cx.words.at_start[self.cx.block_of[node]] } else { 0 };
+        State { words, ..State::default() }
     }
 
     fn node(&mut self, node: usize, state: State) {
@@ -40,12 +50,32 @@ impl Emitter<'_> {
         } else if graph.is_dispatch(node) {
             self.dispatch(node);
         } else if node <= self.cx.entries {
-            let live = self.cx.flow.live_in[self.cx.block_of[node]];
-            self.load(live & !self.common());
-            self.edge(node, graph.successors[node][0], state);
+            self.entry(node, state);
         } else {
             self.block(node, state);
         }
+    }
+
+    /// Load what the block needs, and see that what it takes for words are words.
+    fn entry(&mut self, node: usize, mut state: State) {
+        let block = self.cx.block_of[node];
+        let live = self.cx.flow.live_in[block];
+        self.load(live & !self.common());
+        let words = live & self.cx.words.at_start[block];
+        for n in (1..32).filter(|n| words >> n & 1 != 0) {
+            let (register, word) = (self.registers[n], self.words[n]);
+            let mut op = self.op();
+            op.local_get(register).i32_wrap_i64().local_tee(word).i64_extend_i32_s();
+            op.local_get(register).i64_ne();
+            if words & ((1 << n) - 1) != 0 {
+                op.i32_or();
+            }
+        }
+        if words != 0 {
+            self.exit_if(self.cx.region.blocks[block].start, 0, &state);
+        }
+        state.words = words;
+        self.edge(node, self.cx.graph.successors[node][0], state);
     }
 
     /// Registers that at least half of the entries need: loaded before the table.
@@ -165,7 +195,10 @@ impl Emitter<'_> {
         let is_entry = from <= self.cx.entries;
         let set = if is_entry { 0 } else { self.cx.flow.dirty_out[source] & self.cx.flow.live_in[target] };
         if !is_entry && start / PAGE as u64 != self.cx.region.blocks[source].start / PAGE as u64 {
-            self.expect_page(start, |emitter| emitter.exit(start, set, state.pending, false));
+            self.expect_page(start, |emitter| emitter.exit(start, set, &state, false));
+        }
+        if !inline {
+            self.agree(self.cx.flow.live_in[target], self.cx.words.at_start[target], &mut state);
         }
         if self.cx.graph.is_dispatch(edge.to) {
             let number = self.number(edge.label);
@@ -178,7 +211,7 @@ impl Emitter<'_> {
         if back {
             let longest = self.cx.longest;
             self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
-            self.exit(start, set, 0, false);
+            self.exit(start, set, &state, false);
         } else {
             self.op().br(depth);
         }
@@ -200,7 +233,7 @@ impl Emitter<'_> {
             Some(edge) => self.edge(from, edge, state),
             None => {
                 let set = self.cx.flow.dirty_out[self.cx.block_of[from]];
-                self.exit(address, set, state.pending, false);
+                self.exit(address, set, &state, false);
             }
         }
     }
@@ -218,7 +251,7 @@ impl Emitter<'_> {
         let live = self.live_before(number);
         if block.insns.first().is_some_and(crate::cfg::Insn::straddles) {
             let set = dirty & self.cx.flow.live_in[number];
-            self.expect_page(block.start + 2, |emitter| emitter.exit(block.start, set, state.pending, true));
+            self.expect_page(block.start + 2, |emitter| emitter.exit(block.start, set, &state, true));
         }
         for (i, insn) in block.insns.iter().enumerate() {
             // The last instruction of these is the terminator's.
@@ -227,7 +260,10 @@ impl Emitter<'_> {
             if transfers && i + 1 == block.insns.len() {
                 break;
             }
-            self.insn(insn, &block.insns[i..], dirty & live[i], &mut state);
+            // The second half of a cut is done with the first.
+            if i == 0 || Cut::at(&block.insns[i - 1..]).is_none() {
+                self.insn(insn, &block.insns[i..], dirty & live[i], &mut state);
+            }
             dirty |= crate::flow::writes(insn);
             state.pending += 1;
             if state.pending > PENDING_MAX {
@@ -258,29 +294,29 @@ impl Emitter<'_> {
         let last = block.insns.last();
         match (block.end, last) {
             (End::Fall(to), _) => self.go(node, to, state),
-            (End::Interpret(pc), _) => self.exit(pc, dirty, state.pending, true),
+            (End::Interpret(pc), _) => self.exit(pc, dirty, &state, true),
             (End::Jump(to), _) => {
                 state.pending += 1;
                 self.go(node, to, state);
             }
             (End::Call { target, back }, Some(last)) => {
                 state.pending += 1;
-                self.set_pc_relative(field::rd(last.raw), back);
-                self.exit(target, dirty, state.pending, false);
+                self.set_pc_relative(field::rd(last.raw), back, &mut state);
+                self.exit(target, dirty, &state, false);
             }
             (End::Indirect, Some(last)) => {
                 state.pending += 1;
                 let (rd, imm) = (field::rd(last.raw), field::imm_i(last.raw));
-                self.get(field::rs1(last.raw));
+                self.get(field::rs1(last.raw), state.words);
                 if imm != 0 {
                     self.op().i64_const(imm.into()).i64_add();
                 }
                 self.op().i64_const(-2).i64_and().local_set(local::PC);
                 if rd != 0 {
-                    self.set_pc_relative(rd, last.next());
+                    self.set_pc_relative(rd, last.next(), &mut state);
                 }
                 let constant = self.exit_constant(self.cx.origin, state.pending, false);
-                let stub = self.stub(dirty, true);
+                let stub = self.stub(dirty, state.words, true);
                 let depth = self.depth(stub);
                 self.op().i32_const(constant).br(depth);
             }
@@ -293,7 +329,7 @@ impl Emitter<'_> {
                 if !(straight(self, taken) && straight(self, fall)) {
                     self.flush(&mut state);
                 }
-                self.condition(last);
+                self.condition(last, state.words);
                 self.if_();
                 self.go(node, taken, state.clone());
                 self.else_();
