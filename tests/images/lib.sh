@@ -18,7 +18,8 @@ export SOURCE_DATE_EPOCH=1750000000
 # riscv64_apt CMD...: apt-get, apt-cache for riscv64 trixie, apart from the machine's own.
 riscv64_apt() {
   local apt=$WORK/apt
-  if [ ! -e "$apt/ready" ]; then
+  # The configuration has the folder's own path in it: it is written anew when the folder was moved.
+  if [ "$(cat "$apt/ready" 2>/dev/null)" != "$apt" ]; then
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
     : > "$apt/state/status"
     cat > "$apt/sources.list" <<EOF
@@ -37,7 +38,7 @@ APT::Sandbox::User "root";
 Acquire::Languages "none";
 EOF
     APT_CONFIG=$apt/apt.conf apt-get -q update >&2
-    touch "$apt/ready"
+    echo "$apt" > "$apt/ready"
   fi
   APT_CONFIG=$apt/apt.conf "$@"
 }

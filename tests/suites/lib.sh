@@ -13,8 +13,9 @@ base() {
   tar xf "$WORK/images/$1.tar" -C "$root"
 }
 
-# finish NAME: the tree becomes the suite's image, the reference's tree is made anew.
+# finish NAME: the tree becomes the suite's image, the reference's tree is made anew. Fails when there is no case.
 finish() {
+  [ -s "$WORK/suites/$1.cases" ] || { rm -f "$WORK/suites/$1.cases"; echo "$1: not one case compiles" >&2; exit 1; }
   pack_root "$root" "$WORK/images/suite-$1.tar"
   rm -rf "$root"
   wc -l "$WORK/suites/$1.cases"

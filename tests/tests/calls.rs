@@ -108,3 +108,8 @@ fn clocks() {
 fn mounts() {
     same("mounts");
 }
+
+#[test]
+fn datagrams() {
+    same("datagrams");
+}

@@ -1,16 +1,19 @@
 //! Sockets, all of them inside the machine: AF_UNIX, TCP and UDP on the
 //! loopback interface, and as much of AF_NETLINK as asks for the interfaces.
 //!
-//! `socket.rs` is the socket itself, `names.rs` who has which address,
+//! `socket.rs` is the socket itself, `transfer.rs` what is sent and received,
+//! `bind.rs` and `names.rs` who has which address,
 //! `options.rs` getsockopt(2), `netlink.rs` the answers about interfaces.
 //! Decoding of system calls is `syscall/sys_socket.rs`. Whatever is not this
 //! machine is unreachable (ENETUNREACH).
 
 pub mod address;
+pub mod bind;
 pub mod names;
 mod netlink;
 pub mod options;
 pub mod socket;
+pub mod transfer;
 
 pub use address::Address;
 pub use names::Names;

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use super::address::{Address, mapped};
 use super::socket::Socket;
 use crate::abi::Errno;
-use crate::abi::socket::AF_INET6;
+use crate::abi::socket::{AF_INET6, SOL_TCP};
 
 /// Ports that are handed out (ip_local_port_range).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
@@ -16,8 +16,8 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
 /// All bound names of the machine.
 pub struct Names {
     abstracts: RefCell<BTreeMap<Vec<u8>, Weak<Socket>>>,
-    /// By "stream or not" and port.
-    ports: RefCell<BTreeMap<(bool, u16), Vec<Weak<Socket>>>>,
+    /// By protocol and port.
+    ports: RefCell<BTreeMap<(u32, u16), Vec<Weak<Socket>>>>,
     next_port: Cell<u16>,
 }
 
@@ -59,13 +59,13 @@ impl Names {
 
     /// Take an internet address for `socket`; port 0 is replaced by a free one. EADDRINUSE.
     pub fn bind_port(&self, address: &Address, socket: &Rc<Socket>) -> Result<Address, Errno> {
-        let stream = socket.is_stream();
+        let protocol = socket.protocol;
         let mut ports = self.ports.borrow_mut();
         let port = match address.port() {
-            Some(0) => self.free_port(&mut ports, stream)?,
+            Some(0) => self.free_port(&mut ports, protocol)?,
             port => port.ok_or(Errno::EINVAL)?,
         };
-        let holders = ports.entry((stream, port)).or_default();
+        let holders = ports.entry((protocol, port)).or_default();
         holders.retain(|holder| alive(holder).is_some());
         if holders.iter().filter_map(alive).any(|holder| conflict(&holder, socket, address)) {
             return Err(Errno::EADDRINUSE);
@@ -77,20 +77,20 @@ impl Names {
     /// Give up the port that `socket` has.
     pub fn release_port(&self, socket: &Rc<Socket>) {
         let Some(port) = socket.local().and_then(|local| local.port()) else { return };
-        if let Some(holders) = self.ports.borrow_mut().get_mut(&(socket.is_stream(), port)) {
+        if let Some(holders) = self.ports.borrow_mut().get_mut(&(socket.protocol, port)) {
             holders.retain(|holder| alive(holder).is_some_and(|other| !Rc::ptr_eq(&other, socket)));
         }
     }
 
     fn free_port(
         &self,
-        ports: &mut BTreeMap<(bool, u16), Vec<Weak<Socket>>>,
-        stream: bool,
+        ports: &mut BTreeMap<(u32, u16), Vec<Weak<Socket>>>,
+        protocol: u32,
     ) -> Result<u16, Errno> {
         for _ in EPHEMERAL {
             let port = self.next_port.get();
             self.next_port.set(if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 });
-            let holders = ports.entry((stream, port)).or_default();
+            let holders = ports.entry((protocol, port)).or_default();
             holders.retain(|holder| alive(holder).is_some());
             if holders.is_empty() {
                 return Ok(port);
@@ -102,15 +102,15 @@ impl Names {
     /// Somebody listens on this TCP port.
     pub fn listens(&self, port: u16) -> bool {
         let ports = self.ports.borrow();
-        ports.get(&(true, port)).is_some_and(|all| all.iter().filter_map(alive).any(|s| s.is_listening()))
+        ports.get(&(SOL_TCP, port)).is_some_and(|all| all.iter().filter_map(alive).any(|s| s.is_listening()))
     }
 
     /// Who gets what is sent to `destination`: the most exact address wins.
-    pub fn receiver(&self, destination: &Address, stream: bool) -> Option<Rc<Socket>> {
+    pub fn receiver(&self, destination: &Address, protocol: u32) -> Option<Rc<Socket>> {
         let port = destination.port()?;
         let ports = self.ports.borrow();
-        let holders: Vec<Rc<Socket>> = ports.get(&(stream, port))?.iter().filter_map(alive).collect();
-        let usable = |socket: &&Rc<Socket>| !stream || socket.is_listening();
+        let holders: Vec<Rc<Socket>> = ports.get(&(protocol, port))?.iter().filter_map(alive).collect();
+        let usable = |socket: &&Rc<Socket>| !socket.is_stream() || socket.is_listening();
         let exact =
             holders.iter().filter(usable).find(|s| s.local().is_some_and(|l| l.host() == destination.host()));
         let wild = || {

@@ -5,7 +5,8 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::socket::{INBOX_BYTES, Socket};
+use super::socket::Socket;
+use super::transfer::INBOX_BYTES;
 use crate::abi::Errno;
 use crate::abi::socket::*;
 use crate::abi::time::Timeval;
@@ -67,33 +68,41 @@ const NUMBERS: &[(u32, u32, i32)] = &[
     (SOL_TCP, 23, 0),     // TCP_FASTOPEN
     (SOL_TCP, 25, 0),     // TCP_NOTSENT_LOWAT
     (SOL_TCP, 30, 0),     // TCP_FASTOPEN_CONNECT
-    (SOL_IP, 1, 0),       // IP_TOS
-    (SOL_IP, 2, 64),      // IP_TTL
-    (SOL_IP, 8, 0),       // IP_PKTINFO
-    (SOL_IP, 10, 1),      // IP_MTU_DISCOVER
-    (SOL_IP, 11, 0),      // IP_RECVERR
-    (SOL_IP, 12, 0),      // IP_RECVTTL
-    (SOL_IP, 13, 0),      // IP_RECVTOS
-    (SOL_IP, 15, 0),      // IP_FREEBIND
-    (SOL_IP, 24, 0),      // IP_BIND_ADDRESS_NO_PORT
-    (SOL_IP, 33, 1),      // IP_MULTICAST_TTL
-    (SOL_IP, 34, 1),      // IP_MULTICAST_LOOP
-    (SOL_IPV6, 16, 64),   // IPV6_UNICAST_HOPS
-    (SOL_IPV6, 18, 1),    // IPV6_MULTICAST_HOPS
-    (SOL_IPV6, 19, 1),    // IPV6_MULTICAST_LOOP
-    (SOL_IPV6, 23, 1),    // IPV6_MTU_DISCOVER
-    (SOL_IPV6, 25, 0),    // IPV6_RECVERR
+    (SOL_IP, IP_TOS, 0),
+    (SOL_IP, IP_TTL, 64),
+    (SOL_IP, IP_PKTINFO, 0),
+    (SOL_IP, 10, 1), // IP_MTU_DISCOVER
+    (SOL_IP, 11, 0), // IP_RECVERR
+    (SOL_IP, IP_RECVTTL, 0),
+    (SOL_IP, IP_RECVTOS, 0),
+    (SOL_IP, 15, 0), // IP_FREEBIND
+    (SOL_IP, 24, 0), // IP_BIND_ADDRESS_NO_PORT
+    (SOL_IP, 33, 1), // IP_MULTICAST_TTL
+    (SOL_IP, 34, 1), // IP_MULTICAST_LOOP
+    (SOL_IPV6, IPV6_UNICAST_HOPS, 64),
+    (SOL_IPV6, 18, 1), // IPV6_MULTICAST_HOPS
+    (SOL_IPV6, 19, 1), // IPV6_MULTICAST_LOOP
+    (SOL_IPV6, 23, 1), // IPV6_MTU_DISCOVER
+    (SOL_IPV6, 25, 0), // IPV6_RECVERR
     (SOL_IPV6, IPV6_V6ONLY, 0),
-    (SOL_IPV6, 49, 0),    // IPV6_RECVPKTINFO
-    (SOL_IPV6, 51, 0),    // IPV6_RECVHOPLIMIT
-    (SOL_IPV6, 66, 0),    // IPV6_RECVTCLASS
-    (SOL_IPV6, 67, 0),    // IPV6_TCLASS
+    (SOL_IPV6, IPV6_RECVPKTINFO, 0),
+    (SOL_IPV6, IPV6_RECVHOPLIMIT, 0),
+    (SOL_IPV6, IPV6_RECVTCLASS, 0),
+    (SOL_IPV6, IPV6_TCLASS, 0),
+    (SOL_UDPLITE, 10, 0), // UDPLITE_SEND_CSCOV
+    (SOL_UDPLITE, 11, 0), // UDPLITE_RECV_CSCOV
     (SOL_NETLINK, 1, 0),  // NETLINK_ADD_MEMBERSHIP
     (SOL_NETLINK, 3, 0),  // NETLINK_PKTINFO
     (SOL_NETLINK, 10, 0), // NETLINK_CAP_ACK
     (SOL_NETLINK, 11, 0), // NETLINK_EXT_ACK
     (SOL_NETLINK, 12, 0), // NETLINK_GET_STRICT_CHK
 ];
+
+/// The value of an option that is a number; 0 for any other.
+pub fn number(socket: &Socket, level: u32, name: u32) -> i32 {
+    let set = socket.options.borrow().get(&(level, name)).copied();
+    set.or_else(|| number_of(level, name)).unwrap_or(0)
+}
 
 fn number_of(level: u32, name: u32) -> Option<i32> {
     NUMBERS.iter().find(|row| (row.0, row.1) == (level, name)).map(|row| row.2)
@@ -104,6 +113,7 @@ fn has_level(socket: &Socket, level: u32) -> bool {
     match level {
         SOL_SOCKET => true,
         SOL_TCP => socket.protocol == 6,
+        SOL_UDPLITE => socket.protocol == SOL_UDPLITE,
         SOL_IP => matches!(socket.family, AF_INET | AF_INET6),
         SOL_IPV6 => socket.family == AF_INET6,
         SOL_NETLINK => socket.family == AF_NETLINK,
@@ -165,6 +175,11 @@ pub fn set(socket: &Socket, level: u32, name: u32, value: &[u8]) -> Result<(), E
         _ => return Err(Errno::EINVAL),
     };
     // The kernel doubles buffer sizes, for its own accounting.
+    // Eight bytes are the header, which is always covered; 0 is all of it. See udplite(7).
+    let number = match level {
+        SOL_UDPLITE if number > 0 => number.clamp(8, 0xffff),
+        _ => number,
+    };
     let number = if doubled { number.clamp(2304 / 2, INBOX_BYTES as i32) * 2 } else { number };
     socket.options.borrow_mut().insert((level, plain), number);
     Ok(())

@@ -1,6 +1,7 @@
 //! Tests of [`super`]: joining, descriptors, ends, backlogs.
 
 use super::*;
+use crate::fs::FileRef;
 use crate::fs::eventfd::EventFd;
 use crate::fs::testing::anonymous;
 

@@ -10,7 +10,10 @@
 use crate::abi::Errno;
 use crate::kernel::wait::WaitQueue;
 
-pub mod args;
+pub mod ancillary;
+mod args;
+#[cfg(test)]
+mod descriptors_test;
 mod dispatch;
 #[cfg(test)]
 mod files_test;
@@ -45,6 +48,8 @@ pub mod sys_system;
 mod sys_time;
 mod sys_xattr;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use args::Args;
 

@@ -1,4 +1,5 @@
-//! Sockets: socket(2) and everything that takes one. What a socket does is in `net/socket.rs`.
+//! Sockets: socket(2) and everything that takes one. What a socket does is in `net/`, control messages are in
+//! `ancillary.rs`.
 
 use std::rc::Rc;
 
@@ -6,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::sys_pipe::install_pair;
 use super::sys_rw::{Pieces, iovec, slice, wait_for};
-use super::{Args, Block, Flow, Interrupt, SysResult};
+use super::{Args, Block, Flow, Interrupt, SysResult, ancillary};
 use crate::abi::Errno;
 use crate::abi::fcntl::{O_NONBLOCK, O_RDWR};
 use crate::abi::socket::*;
@@ -14,29 +15,26 @@ use crate::fs::{FileRef, Stat, anon, mode};
 use crate::kernel::{Ctx, user_io};
 use crate::mm::Access;
 use crate::net::address::ADDRESS_MAX;
-use crate::net::socket::{self as sock, Credentials, Received};
+use crate::net::bind::{self, find_unix};
+use crate::net::transfer::{self, Ancillary, INBOX_BYTES, Received};
 use crate::net::{Address, Socket, options};
 
 /// Bytes moved in one go.
 const SLICE: u64 = 256 << 10;
-/// Bytes of control data of one message (optmem_max is of this order).
-const CONTROL_MAX: u64 = 20480;
-/// Descriptors in one message (SCM_MAX_FD).
-const RIGHTS_MAX: usize = 253;
 /// Messages of one sendmmsg(2) or recvmmsg(2) (UIO_MAXIOV).
 const MESSAGES_MAX: u32 = 1024;
 
 /// `struct user_msghdr`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct MsgHdr {
+pub(super) struct MsgHdr {
     name: u64,
     namelen: u32,
     pad: u32,
     iov: u64,
     iovlen: u64,
-    control: u64,
-    controllen: u64,
+    pub(super) control: u64,
+    pub(super) controllen: u64,
     flags: u32,
     pad2: u32,
 }
@@ -112,7 +110,7 @@ pub(super) fn bind(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     } else {
         address
     };
-    sock::bind(cx, socket, &address)?;
+    bind::bind(cx, socket, &address)?;
     socket.keep_local();
     Ok(0)
 }
@@ -129,7 +127,7 @@ pub(super) fn listen(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 /// An internet socket that has no address yet gets one.
 fn bind_anywhere(cx: &Ctx<'_>, socket: &Socket) -> Result<(), Errno> {
     match (socket.local(), socket.family) {
-        (None, AF_INET | AF_INET6) => sock::bind(cx, socket, &socket.local_name()),
+        (None, AF_INET | AF_INET6) => bind::bind(cx, socket, &socket.local_name()),
         _ => Ok(()),
     }
 }
@@ -153,7 +151,7 @@ pub(super) fn connect(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         return Err(error.into());
     }
     let internet = matches!(socket.family, AF_INET | AF_INET6);
-    let listener = if internet { find_listener(cx, socket, &address) } else { sock::find_unix(cx, &address) };
+    let listener = if internet { find_listener(cx, socket, &address) } else { find_unix(cx, &address) };
     let (result, listener) = match listener {
         Ok(listener) => (socket.connect_to(&listener), Some(listener)),
         Err(errno) => (Err(errno), None),
@@ -187,7 +185,7 @@ fn find_listener(cx: &Ctx<'_>, socket: &Socket, address: &Address) -> Result<Rc<
     if !destination.is_loopback() {
         return Err(Errno::ENETUNREACH);
     }
-    let listener = cx.kernel.names.receiver(&destination, true).ok_or(Errno::ECONNREFUSED)?;
+    let listener = cx.kernel.names.receiver(&destination, socket.protocol).ok_or(Errno::ECONNREFUSED)?;
     take_source(cx, socket, &destination)?;
     socket.aim(&destination);
     Ok(listener)
@@ -207,7 +205,7 @@ fn connect_datagram(cx: &Ctx<'_>, socket: &Socket, address: &Address) -> Result<
     match (socket.family, address) {
         (_, Address::Unspecified) => socket.dissolve(&cx.kernel.names),
         (AF_UNIX, Address::Unix(_)) => {
-            let peer = sock::find_unix(cx, address)?;
+            let peer = find_unix(cx, address)?;
             if peer.kind != socket.kind {
                 return Err(Errno::EPROTOTYPE);
             }
@@ -251,7 +249,7 @@ fn accept_with(cx: &mut Ctx<'_>, args: Args, flags: u32) -> SysResult {
         cx.mm().fault_in(args.u64(1), 1, Access::Write)?;
         cx.mm().fault_in(args.u64(2), 4, Access::Write)?;
     }
-    sock::set_deadline(cx, socket.receive_timeout_ns.get());
+    transfer::set_deadline(cx, socket.receive_timeout_ns.get());
     let connection = match socket.accept() {
         Err(Errno::EAGAIN) if !file.nonblocking() => return Err(wait_for(cx, &file)),
         other => other?,
@@ -327,18 +325,17 @@ pub(super) fn getsockopt(cx: &mut Ctx<'_>, args: Args) -> SysResult {
 struct Outgoing {
     pieces: Pieces,
     to: Option<Address>,
-    rights: Vec<FileRef>,
-    cred: Option<Credentials>,
+    beside: Ancillary,
     flags: u32,
 }
 
 fn send_message(cx: &mut Ctx<'_>, file: &FileRef, message: Outgoing) -> SysResult {
     let socket = of(file)?;
-    let Outgoing { pieces, to, rights, cred, flags } = message;
+    let Outgoing { pieces, to, beside, flags } = message;
     if flags & MSG_OOB != 0 {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    sock::set_deadline(cx, socket.send_timeout_ns.get());
+    transfer::set_deadline(cx, socket.send_timeout_ns.get());
     let waits = flags & MSG_DONTWAIT == 0 && !file.nonblocking();
     let total: u64 = pieces.iter().map(|p| p.1 as u64).sum();
     let mut done = cx.task.progress.borrow().done.min(total);
@@ -346,13 +343,14 @@ fn send_message(cx: &mut Ctx<'_>, file: &FileRef, message: Outgoing) -> SysResul
     loop {
         let limit = if socket.is_stream() { SLICE } else { u64::MAX };
         // A message too large for any socket is not faulted in.
-        if !socket.is_stream() && total > sock::INBOX_BYTES as u64 {
+        if !socket.is_stream() && total > INBOX_BYTES as u64 {
             return Err(Errno::EMSGSIZE.into());
         }
         let mut io = user_io(&mm, slice(&pieces, done, limit), Access::Read)?;
-        let rights = if done == 0 { rights.clone() } else { Vec::new() };
+        let rights = if done == 0 { beside.rights.clone() } else { Vec::new() };
+        let beside = Ancillary { rights, ..beside };
         let signal = flags & MSG_NOSIGNAL == 0 && done == 0;
-        match sock::send(cx, socket, &mut io, to.as_ref(), rights, cred, signal) {
+        match transfer::send(cx, socket, &mut io, to.as_ref(), beside, signal) {
             Ok(count) => done += count as u64,
             Err(Errno::EAGAIN) if done > 0 && (!waits || cx.task.progress.borrow().interrupted) => {
                 return Ok(done);
@@ -373,7 +371,7 @@ fn send_message(cx: &mut Ctx<'_>, file: &FileRef, message: Outgoing) -> SysResul
 /// A datagram waits for room at its destination, which is nobody's peer.
 fn wait_to_send(cx: &Ctx<'_>, file: &FileRef, to: Option<&Address>) -> Flow {
     let mut flow = wait_for(cx, file);
-    if let (Flow::Block(block), Some(target)) = (&mut flow, to.and_then(|to| sock::find_unix(cx, to).ok())) {
+    if let (Flow::Block(block), Some(target)) = (&mut flow, to.and_then(|to| find_unix(cx, to).ok())) {
         block.queues.push(target.room_queue());
     }
     flow
@@ -389,18 +387,18 @@ pub(super) fn sendto(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     };
     let len = args.u64(2).min(0x7fff_f000) as usize;
     let pieces = vec![(args.u64(1), len)];
-    send_message(cx, &file, Outgoing { pieces, to, rights: Vec::new(), cred: None, flags: args.u32(3) })
+    send_message(cx, &file, Outgoing { pieces, to, beside: Ancillary::default(), flags: args.u32(3) })
 }
 
-fn outgoing(cx: &Ctx<'_>, header: &MsgHdr, flags: u32) -> Result<Outgoing, Flow> {
+fn outgoing(cx: &Ctx<'_>, socket: &Socket, header: &MsgHdr, flags: u32) -> Result<Outgoing, Flow> {
     let to = match header.name {
         0 => None,
         addr if header.namelen > 0 => Some(read_address(cx, addr, header.namelen as i32)?),
         _ => None,
     };
     let pieces = message_pieces(cx, header)?;
-    let (rights, cred) = read_control(cx, header)?;
-    Ok(Outgoing { pieces, to, rights, cred, flags })
+    let beside = ancillary::read(cx, socket, header)?;
+    Ok(Outgoing { pieces, to, beside, flags })
 }
 
 fn message_pieces(cx: &Ctx<'_>, header: &MsgHdr) -> Result<Pieces, Flow> {
@@ -410,73 +408,24 @@ fn message_pieces(cx: &Ctx<'_>, header: &MsgHdr) -> Result<Pieces, Flow> {
     }
 }
 
-/// Control messages sent along: descriptors and credentials. See cmsg(3), unix(7).
-fn read_control(cx: &Ctx<'_>, header: &MsgHdr) -> Result<(Vec<FileRef>, Option<Credentials>), Flow> {
-    let (mut rights, mut cred) = (Vec::new(), None);
-    if header.control == 0 || header.controllen == 0 {
-        return Ok((rights, cred));
-    }
-    if header.controllen > CONTROL_MAX {
-        return Err(Errno::ENOBUFS.into());
-    }
-    let mut bytes = vec![0; header.controllen as usize];
-    cx.mm().copy_in(header.control, &mut bytes)?;
-    let mut rest = bytes.as_slice();
-    while let Some((head, _)) = rest.split_first_chunk::<16>() {
-        let len =
-            u64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7]]);
-        let level = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-        let kind = u32::from_le_bytes([head[12], head[13], head[14], head[15]]);
-        let len = usize::try_from(len).ok().filter(|&n| n >= 16 && n <= rest.len()).ok_or(Errno::EINVAL)?;
-        let words: Vec<u32> =
-            rest[16..len].as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect();
-        match (level, kind) {
-            (SOL_SOCKET, SCM_RIGHTS) => {
-                if rights.len() + words.len() > RIGHTS_MAX {
-                    return Err(Errno::EINVAL.into());
-                }
-                for fd in words {
-                    rights.push(cx.file(fd as i32)?);
-                }
-            }
-            (SOL_SOCKET, SCM_CREDENTIALS) => cred = Some(checked_credentials(cx, &words)?),
-            (SOL_SOCKET, _) => return Err(Errno::EINVAL.into()),
-            _ => {}
-        }
-        rest = rest.get(len.next_multiple_of(8)..).unwrap_or_default();
-    }
-    Ok((rights, cred))
-}
-
-/// Only root may say that it is somebody else. EPERM.
-fn checked_credentials(cx: &Ctx<'_>, words: &[u32]) -> Result<Credentials, Errno> {
-    let [pid, uid, gid] = *words else { return Err(Errno::EINVAL) };
-    let cred = cx.task.cred.borrow();
-    let own = pid == cx.task.process.tgid
-        && [cred.uid, cred.euid, cred.suid].contains(&uid)
-        && [cred.gid, cred.egid, cred.sgid].contains(&gid);
-    if own || cred.euid == 0 { Ok(Credentials { pid, uid, gid }) } else { Err(Errno::EPERM) }
-}
-
 /// sendmsg(fd, header, flags).
 pub(super) fn sendmsg(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let file = cx.file(args.fd(0))?;
-    of(&file)?;
     let header: MsgHdr = cx.read_user(args.u64(1))?;
-    let message = outgoing(cx, &header, args.u32(2))?;
+    let message = outgoing(cx, of(&file)?, &header, args.u32(2))?;
     send_message(cx, &file, message)
 }
 
 /// sendmmsg(fd, headers, count, flags). Blocks for the first message only; what was sent is kept.
 pub(super) fn sendmmsg(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let file = cx.file(args.fd(0))?;
-    of(&file)?;
+    let socket = of(&file)?;
     let count = args.u32(2).min(MESSAGES_MAX);
     let mut sent = 0;
     while sent < u64::from(count) {
         let addr = args.u64(1).wrapping_add(sent * MMSGHDR);
         let flags = args.u32(3) | if sent > 0 { MSG_DONTWAIT } else { 0 };
-        let one = cx.read_user(addr).and_then(|header: MsgHdr| outgoing(cx, &header, flags));
+        let one = cx.read_user(addr).and_then(|header: MsgHdr| outgoing(cx, socket, &header, flags));
         match one.and_then(|message| send_message(cx, &file, message)) {
             Ok(bytes) => cx.write_user(addr.wrapping_add(56), &(bytes as u32))?,
             Err(_) if sent > 0 => break,
@@ -496,7 +445,7 @@ fn receive(cx: &mut Ctx<'_>, file: &FileRef, pieces: &Pieces, flags: u32) -> Res
     if flags & MSG_ERRQUEUE != 0 {
         return Err(Errno::EAGAIN.into());
     }
-    sock::set_deadline(cx, socket.receive_timeout_ns.get());
+    transfer::set_deadline(cx, socket.receive_timeout_ns.get());
     let waits = flags & MSG_DONTWAIT == 0 && !file.nonblocking();
     let total: u64 = pieces.iter().map(|p| p.1 as u64).sum();
     let mm = cx.mm();
@@ -567,60 +516,12 @@ fn receive_message(cx: &mut Ctx<'_>, file: &FileRef, addr: u64, flags: u32) -> S
         cx.mm().copy_out(header.name, &bytes[..bytes.len().min(header.namelen as usize)])?;
         header.namelen = bytes.len() as u32;
     }
-    let (written, truncated) = write_control(cx, of(file)?, &header, &received, flags)?;
+    let (written, truncated) = ancillary::write(cx, of(file)?, &header, &received, flags)?;
     header.controllen = written;
     out_flags |= if truncated { MSG_CTRUNC } else { 0 };
     header.flags = out_flags | flags & MSG_CMSG_CLOEXEC;
     cx.write_user(addr, &header)?;
     Ok(if flags & MSG_TRUNC != 0 { received.full } else { received.count } as u64)
-}
-
-/// Control messages for the receiver: bytes written, and whether something did not fit.
-fn write_control(
-    cx: &Ctx<'_>,
-    socket: &Socket,
-    header: &MsgHdr,
-    received: &Received,
-    flags: u32,
-) -> Result<(u64, bool), Flow> {
-    let room = if header.control == 0 { 0 } else { header.controllen.min(CONTROL_MAX) as usize };
-    let (mut out, mut truncated) = (Vec::new(), false);
-    let message = |out: &mut Vec<u8>, kind: u32, data: &[u8]| {
-        out.extend_from_slice(&((16 + data.len()) as u64).to_le_bytes());
-        out.extend_from_slice(&SOL_SOCKET.to_le_bytes());
-        out.extend_from_slice(&kind.to_le_bytes());
-        out.extend_from_slice(data);
-        // The last one is padded only as far as there is room.
-        out.resize(out.len().next_multiple_of(8).min(room.max(out.len())), 0);
-    };
-    if let Some(cred) = received.cred.filter(|_| socket.pass_cred()) {
-        let data = [cred.pid, cred.uid, cred.gid];
-        if room >= 16 + size_of_val(&data) {
-            message(&mut out, SCM_CREDENTIALS, data.as_bytes());
-        } else {
-            truncated = true;
-        }
-    }
-    let fits = room.saturating_sub(out.len() + 16) / 4;
-    let mut fds: Vec<u8> = Vec::new();
-    for file in &received.rights {
-        if fds.len() / 4 == fits {
-            truncated = true;
-            break;
-        }
-        match cx.task.files.borrow().install(Rc::clone(file), flags & MSG_CMSG_CLOEXEC != 0, 0) {
-            Ok(fd) => fds.extend_from_slice(&fd.to_le_bytes()),
-            Err(_) => {
-                truncated = true;
-                break;
-            }
-        }
-    }
-    if !fds.is_empty() {
-        message(&mut out, SCM_RIGHTS, &fds);
-    }
-    cx.mm().copy_out(header.control, &out)?;
-    Ok((out.len() as u64, truncated))
 }
 
 /// recvmsg(fd, header, flags).
