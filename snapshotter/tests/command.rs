@@ -1,13 +1,16 @@
 //! The command as a user meets it, on the demo image: packing, running, and
 //! what is said about bad input. Slower and larger things are in `tests/`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::OnceLock;
 
 use friscy_snap::{embedded, seal};
 use tempfile::TempDir;
+
+mod common;
+
+use common::{friscy_snap, text};
 
 /// A directory with `image.tar` and `app.wasm`, made once.
 fn shared() -> &'static Path {
@@ -21,26 +24,6 @@ fn shared() -> &'static Path {
             dir
         })
         .path()
-}
-
-fn friscy_snap(arguments: &[&str], directory: &Path, stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_friscy-snap"))
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    let mut pipe = child.stdin.take().expect("piped");
-    // Who does not read its input ends with it unread.
-    let _ = pipe.write_all(stdin);
-    drop(pipe);
-    child.wait_with_output().expect("the command ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// `run app.wasm -- -c SCRIPT`: exit code and standard output.

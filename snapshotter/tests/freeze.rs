@@ -1,32 +1,15 @@
 //! Freeze points and what is renewed on opening, on the demo image: packed, and opened by the command.
 //! The kernel's part is in `tests/tests/resume.rs`, other programs in `tests/tests/services.rs`.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use friscy_snap::embedded;
 use tempfile::TempDir;
 
-fn friscy_snap(directory: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_friscy-snap"))
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    let mut pipe = child.stdin.take().expect("piped");
-    // Who does not read its input ends with it unread.
-    let _ = pipe.write_all(stdin);
-    drop(pipe);
-    child.wait_with_output().expect("the command ends")
-}
+mod common;
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use common::{friscy_snap, text};
 
 /// A directory with the demo image.
 fn directory() -> TempDir {
@@ -50,14 +33,14 @@ fn pack(dir: &Path, point: &str, script: &str) -> Output {
         "-c",
         script,
     ];
-    friscy_snap(dir, &arguments, b"")
+    friscy_snap(&arguments, dir, b"")
 }
 
 /// The same, which succeeds; the freeze point that the file says it has.
 fn packed(dir: &Path, point: &str, script: &str) -> String {
     let output = pack(dir, point, script);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let json = friscy_snap(dir, &["inspect", "app.wasm", "--json"], b"").stdout;
+    let json = friscy_snap(&["inspect", "app.wasm", "--json"], dir, b"").stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     json["manifest"]["freeze"].as_str().expect("a name").to_string()
 }
@@ -65,7 +48,7 @@ fn packed(dir: &Path, point: &str, script: &str) -> String {
 /// Open it: exit code, standard output and error.
 fn open(dir: &Path, options: &[&str], stdin: &str) -> (Option<i32>, String, String) {
     let arguments = [&["run", "app.wasm"], options].concat();
-    let output = friscy_snap(dir, &arguments, stdin.as_bytes());
+    let output = friscy_snap(&arguments, dir, stdin.as_bytes());
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
@@ -73,7 +56,7 @@ fn open(dir: &Path, options: &[&str], stdin: &str) -> (Option<i32>, String, Stri
 fn main_is_the_entry_of_a_static_program() {
     let dir = directory();
     assert_eq!(packed(dir.path(), "main", "echo linked"), "main");
-    let json = friscy_snap(dir.path(), &["inspect", "app.wasm", "--json"], b"").stdout;
+    let json = friscy_snap(&["inspect", "app.wasm", "--json"], dir.path(), b"").stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["manifest"]["retired"], 0, "the demo has no interpreter");
     assert_eq!(open(dir.path(), &[], "").1, "linked\n");
@@ -184,11 +167,11 @@ fn secrets_are_named_and_never_shown() {
     let script = format!("TEXT={token}; cat");
     let arguments =
         ["image.tar", "-o", "app.wasm", "-t=false", "--until", "idle", "-e", "DB_PASSWORD=hunter2222"];
-    let output = friscy_snap(dir.path(), &[&arguments[..], &["--", "-c", &script]].concat(), b"");
+    let output = friscy_snap(&[&arguments[..], &["--", "-c", &script]].concat(), dir.path(), b"");
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("DB_PASSWORD in the environment, a GitHub token in memory"), "{said}");
-    let strings = friscy_snap(dir.path(), &["inspect", "app.wasm", "--strings"], b"");
+    let strings = friscy_snap(&["inspect", "app.wasm", "--strings"], dir.path(), b"");
     let shown = text(&strings.stdout);
     assert!(strings.status.success() && shown.contains(" PATH=/"), "{}", text(&strings.stderr));
     assert!(shown.contains("DB_PASSWORD=<hidden>") && shown.contains("<a GitHub token, hidden>"), "{shown}");
@@ -207,7 +190,7 @@ fn a_file_frozen_anywhere_equals_an_undisturbed_run() {
                   (ls / | wc -l) 2>&1; mandel 40 12; sleep 0.05; cat; exit 6";
     packed(dir.path(), "entry", script);
     let whole = open(dir.path(), &[], "input\n");
-    let stats = friscy_snap(dir.path(), &["run", "--stats", "app.wasm"], b"input\n");
+    let stats = friscy_snap(&["run", "--stats", "app.wasm"], dir.path(), b"input\n");
     let said = text(&stats.stderr);
     let retired = said.lines().last().and_then(|line| line.split(' ').nth(1)?.parse::<u64>().ok());
     let retired = retired.unwrap_or_else(|| panic!("no number of instructions in {said:?}"));

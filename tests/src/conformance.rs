@@ -191,8 +191,8 @@ const PAGE: &str = "docs/CONFORMANCE.md";
 const HEAD: &str = "# Conformance
 
 Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here, case by
-case. Here is the interpreter and the kernel linked natively, unless the command says `--packed`. A suite that is not
-on this page has not been run to its end. Written by
+case. Here is the interpreter and the kernel linked natively, unless the command says `--packed`. What does not end
+within the limit (seconds) does not pass. A suite that is not on this page has not been run to its end. Written by
 
     cargo run --release -p friscy-tests --bin suite -- all
 

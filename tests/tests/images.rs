@@ -32,7 +32,7 @@ fn bash_on_debian() {
         "set -o pipefail; false | true; echo $?",
         "[[ abc =~ ^a(.)c$ ]] && echo ${BASH_REMATCH[1]}",
         "printf '%q %05.2f %x\\n' 'a b' 3.14159 255",
-        "time -p true 2>/dev/null; echo ${BASH_VERSINFO[0]}",
+        "{ time -p true; } 2>&1 | cut -d' ' -f1; echo ${BASH_VERSINFO[0]}",
         "x=5; ((x**=3)); echo $x; echo {a..e} {01..03}",
         "mapfile -t l < <(seq 3); echo ${l[2]}",
         "ulimit -n; ulimit -c",
