@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { launch, shows } from "./browser.mjs";
 import { work } from "./fake.mjs";
 import { serve } from "./site.mjs";
-import { bundle, frozenApp, missing, pipedApp } from "./snap.mjs";
+import { bundle, frozenApp, missing, pack, pipedApp } from "./snap.mjs";
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
 /** @type {import("playwright-core").Browser} */
@@ -23,6 +23,10 @@ let frozen = "";
 before(async () => {
   if (missing) return;
   bundle(`${work}app/some/path`);
+  for (const point of ["entry", "idle"]) {
+    pack(`${work}demo-${point}.wasm`, ["-t", "--until", point]);
+    bundle(`${work}app/${point}`, `${work}demo-${point}.wasm`);
+  }
   piped = pipedApp();
   frozen = frozenApp();
   site = await serve(`${work}app`);
@@ -59,6 +63,19 @@ test("in Chromium: a command's output, editing keys, Ctrl-C, resize, exit code",
   await page.waitForSelector("body[data-state=exited]");
   assert.equal(await page.locator("#status").textContent(), "exited with code 7");
   await page.close();
+});
+
+test("in Chromium: what was written before the freeze is shown once more, and the prompt answers", { skip: missing }, async () => {
+  const screens = [];
+  for (const point of ["entry", "idle"]) {
+    const page = await browser.newPage({ viewport: { width: 900, height: 600 } });
+    await page.goto(`${site.url}${point}/`);
+    screens.push(await shows(page, /This is a Linux program[^]*\$\s*$/));
+    await page.keyboard.type("echo answer\r");
+    await shows(page, /\nanswer\n/);
+    await page.close();
+  }
+  assert.equal(screens[1], screens[0]);
 });
 
 const script = "echo hello | cat\nseq 1000 | tail -n 1\necho $HOME\nexit 9\n";

@@ -31,6 +31,7 @@ test("prompts of bash, and of Python with its line editor", () => {
     shown("Py 3\r\n", "\x1b[?2004h\x1b[?1h\x1b=\x1b[?25l\x1b[1A\n\x1b[1;35m>>> \x1b[0m\x1b[4D\x1b[?12l\x1b[?25h\x1b[4C"),
     "Py 3\n>>>",
   );
+  assert.equal(shown("/ # \x1b[6n"), "/ #");
   assert.equal(shown("abc\x1b[2Dx\x1b[K"), "ax");
   assert.equal(shown("abc\r\ndef\x1b[A\x1b[J"), "abc");
   assert.equal(shown("x\x1b[5Gy"), "x   y");

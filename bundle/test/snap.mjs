@@ -61,7 +61,7 @@ export function frozenApp() {
   return path;
 }
 
-/** The page and the app in `directory`. @param {string} directory */
-export function bundle(directory) {
-  execFileSync(command, ["bundle", app(), "-o", directory, "-q"]);
+/** The page and an app in `directory`. @param {string} directory @param {string} [file] another app than that under test */
+export function bundle(directory, file = app()) {
+  execFileSync(command, ["bundle", file, "-o", directory, "-q"]);
 }

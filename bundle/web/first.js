@@ -151,6 +151,10 @@ export class FirstScreen {
         if (Number(params) !== 0) return false;
         this.#rows[this.#y].length = Math.min(this.#rows[this.#y].length, x);
         break;
+      // Questions: the terminal answers them when it has come.
+      case "c":
+      case "n":
+        return true;
       case "J":
         if (Number(params) !== 0) return false;
         this.#rows.length = this.#y + 1;

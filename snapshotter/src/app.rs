@@ -100,6 +100,11 @@ impl App {
         self.runs.iter().map(|(at, range)| (*at, &self.bytes[range.clone()]))
     }
 
+    /// The same: address, and where in the file.
+    pub(crate) fn pieces(&self) -> &[(u32, Range<usize>)] {
+        &self.runs
+    }
+
     /// Functions at the end of the file that are translated code.
     pub fn translated_functions(&self) -> u32 {
         // The first is the memory check that they share.

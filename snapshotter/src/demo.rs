@@ -24,7 +24,7 @@ pub fn command(args: &Demo) -> Result<u8> {
     let (process, translate, store) =
         (ProcessOptions::default(), TranslateOptions::off(), StoreOptions::default());
     let goal = Until::Entry.into();
-    let sealed = pack::pack(embedded::DEMO, &process, &translate, &store, &goal, true, &mut progress)
+    let sealed = pack::pack(&embedded::DEMO.into(), &process, &translate, &store, &goal, true, &mut progress)
         .context("the demo image")?;
     let times = progress.finish();
     let seconds: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();

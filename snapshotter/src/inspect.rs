@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use friscy_formats::manifest::{TranslatedFunction, TranslatedInfo};
 use serde_json::json;
 
+use crate::account::{Account, Kind, shares};
 use crate::app::App;
 use crate::cli::Inspect;
 use crate::progress::size;
@@ -53,6 +54,9 @@ fn print_strings(app: &App, mut out: impl Write) -> Result<()> {
 fn print_json(app: &App, mut out: impl Write) -> Result<()> {
     let sections: Vec<_> =
         app.sections.iter().map(|(name, range)| json!({"name": name, "bytes": range.len()})).collect();
+    let account = Account::of(app)?;
+    let kinds: Vec<_> =
+        Kind::ALL.iter().map(|&kind| json!({"name": kind, "bytes": account.bytes(kind)})).collect();
     let value = json!({
         "file_bytes": app.bytes().len(),
         "digest": app.digest,
@@ -61,13 +65,15 @@ fn print_json(app: &App, mut out: impl Write) -> Result<()> {
         "entrypoint_len": app.boot.entrypoint_len,
         "segments": app.runs().count(),
         "sections": sections,
+        "kinds": kinds,
+        "files": shares(app)?,
         "parsed_at_open": [],
     });
     writeln!(out, "{value:#}")?;
     Ok(())
 }
 
-/// Functions that are shown one by one.
+/// Functions and files that are shown one by one.
 const SHOWN: usize = 10;
 
 /// Translated code: how much of it, and the hottest.
@@ -119,9 +125,18 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
     row("parsed at open", "nothing: image, ELF files and index were read when it was packed".to_string())?;
     row("", String::new())?;
     row("part", format!("{:>12}", "bytes"))?;
-    row("engine code", format!("{:>12}  engine blake3:{}", sizes.code, manifest.engine_digest))?;
-    row("memory image", format!("{:>12}  in {} segments", sizes.data, app.runs().count()))?;
-    row("  file index", format!("{:>12}  {} inodes, read in place", sizes.archive, sizes.inodes))?;
+    let account = Account::of(app)?;
+    for kind in Kind::ALL {
+        let what = match kind {
+            Kind::Engine => format!("blake3:{}", manifest.engine_digest),
+            Kind::Memory => format!("kernel and programs, in {} segments with the index", app.runs().count()),
+            Kind::Index => format!("{} inodes, read in place", sizes.inodes),
+            _ => String::new(),
+        };
+        row(kind.words(), format!("{:>12}  {what}", account.bytes(kind)))?;
+    }
+    row("file", format!("{:>12}  blake3:{}", app.bytes().len(), app.digest))?;
+    row("", String::new())?;
     row(
         "chunk store",
         format!(
@@ -133,6 +148,14 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
             size(chunks.profile_bytes)
         ),
     )?;
+    let shares = shares(app)?;
+    for share in shares.iter().take(SHOWN) {
+        row("", format!("{:>12}  {} of {}", share.stored_bytes, share.path, size(share.raw_bytes)))?;
+    }
+    if let Some(rest @ [_, ..]) = shares.get(SHOWN..) {
+        let stored: u64 = rest.iter().map(|share| share.stored_bytes).sum();
+        row("", format!("{stored:>12}  {} other files", rest.len()))?;
+    }
     if let Some(translated) = &manifest.translated {
         row("", String::new())?;
         print_translated(translated, &mut row)?;
@@ -142,6 +165,5 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
     for (name, range) in &app.sections {
         row(name, format!("{:>12} {:>12}", range.start, range.len()))?;
     }
-    row("file", format!("{:>25}  blake3:{}", app.bytes().len(), app.digest))?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! runs it in a terminal, [`serve`] and [`bundle`] give it a page,
 //! [`bench`] measures how it opens.
 
+pub mod account;
 pub mod app;
 pub mod bench;
 pub mod bundle;

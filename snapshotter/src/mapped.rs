@@ -9,9 +9,21 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use memmap2::Mmap;
 
-/// The bytes of a file.
+/// The bytes of a file, or of a part of this program.
 #[derive(Debug)]
-pub struct Mapped(Option<Mmap>);
+pub struct Mapped(Held);
+
+#[derive(Debug)]
+enum Held {
+    Map(Mmap),
+    Here(&'static [u8]),
+}
+
+impl From<&'static [u8]> for Mapped {
+    fn from(bytes: &'static [u8]) -> Mapped {
+        Mapped(Held::Here(bytes))
+    }
+}
 
 impl Mapped {
     /// The file at `path`, or standard input for `-`.
@@ -46,11 +58,21 @@ impl Mapped {
     pub fn of(file: &File) -> io::Result<Mapped> {
         if file.metadata()?.len() == 0 {
             // mmap(2) refuses empty mappings.
-            return Ok(Mapped(None));
+            return Ok(Mapped(Held::Here(&[])));
         }
         // SAFETY: the mapping is private and read-only. Another process that truncates the file while it is being
         // read kills us with SIGBUS, as it would any program that maps its input; no reference outlives the mapping.
-        unsafe { Mmap::map(file) }.map(|map| Mapped(Some(map)))
+        unsafe { Mmap::map(file) }.map(|map| Mapped(Held::Map(map)))
+    }
+
+    /// What was read so far is not needed soon: it need not stay in memory. Reading it again reads the file again.
+    pub fn forget(&self) {
+        let Held::Map(map) = &self.0 else { return };
+        // SAFETY: the mapping is private, read-only and of a file, so that a page that is given up comes back with the
+        // same bytes: references to it stay good.
+        let advised = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        // A system that keeps the pages has the memory for them.
+        let _ = advised;
     }
 }
 
@@ -58,6 +80,9 @@ impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        match &self.0 {
+            Held::Map(map) => map,
+            Held::Here(bytes) => bytes,
+        }
     }
 }

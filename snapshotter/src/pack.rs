@@ -34,6 +34,9 @@ use crate::{embedded, freeze, link, seal, seat, secrets};
 /// is two and a half seconds at 50 Mbit/s.
 const SINGLE_BYTES: u64 = 16 << 20;
 
+/// So much of the image is read before what was read is given up: packing takes no more memory for a larger image.
+const WINDOW_BYTES: u64 = 32 << 20;
+
 /// Addresses of hot code that stayed with the interpreter, of which `--verbose` tells.
 const MISSED_SHOWN: usize = 10;
 
@@ -65,7 +68,7 @@ pub fn command(args: &Pack) -> Result<()> {
 
 /// Pack the image in `input`.
 pub fn pack(
-    input: &[u8],
+    input: &Mapped,
     options: &ProcessOptions,
     translate: &TranslateOptions,
     storing: &StoreOptions,
@@ -74,8 +77,16 @@ pub fn pack(
     progress: &mut Progress,
 ) -> Result<Sealed> {
     progress.stage("unpack");
+    let mut read = 0;
+    let mut reading = |done: u64, total: u64, progress: &Progress| {
+        if done.abs_diff(read) >= WINDOW_BYTES {
+            read = done;
+            input.forget();
+        }
+        progress.bytes(done, total);
+    };
     let image = image::open(input, image::Options::default())?;
-    let tree = image.flatten(&mut |done, total| progress.bytes(done, total))?;
+    let tree = image.flatten(&mut |done, total| reading(done, total, progress))?;
 
     progress.stage("store");
     let store = tempfile::tempfile().context("cannot make a temporary file for the chunk store")?;
@@ -95,7 +106,9 @@ pub fn pack(
         }
     };
     let writer = ChunkWriter::with_cache(BufWriter::with_capacity(1 << 20, store), chunk_options, cache);
-    let mut built = vfs_build::build(&tree, &image, writer, &mut |done, total| progress.bytes(done, total))?;
+    let mut built =
+        vfs_build::build(&tree, &image, writer, &mut |done, total| reading(done, total, progress))?;
+    input.forget();
     let store: File = built.store.into_inner().context("cannot write the chunk store to a temporary file")?;
     let store = Mapped::of(&store).context("cannot map the chunk store")?;
     let layout = match storing.layout {

@@ -55,7 +55,7 @@ pub fn command(args: &Run) -> Result<u8> {
 }
 
 /// The app in a file that has no name.
-fn pack_first(image: &[u8], args: &Run) -> Result<App> {
+fn pack_first(image: &Mapped, args: &Run) -> Result<App> {
     let mut progress = Progress::new(args.talk);
     let tty = args.process.tty.unwrap_or_else(terminal::present);
     let sealed = pack::pack(

@@ -19,6 +19,9 @@ use crate::app::BOOT_SECTION;
 use crate::link::Linked;
 use crate::mapped::Mapped;
 
+/// Most bytes of a chunk store that are in memory at a time.
+const PIECE: usize = 32 << 20;
+
 /// The chunk store, in parts of a file that has it in another order.
 #[derive(Debug)]
 pub struct Ordered {
@@ -34,8 +37,10 @@ impl Ordered {
         Ok(Ordered { store, parts })
     }
 
+    /// All of it, piece by piece; a piece that has been dealt with is not kept in memory.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.parts.iter().map(|part| &self.store[part.clone()])
+        let pieces = self.parts.iter().flat_map(|part| self.store[part.clone()].chunks(PIECE));
+        pieces.inspect(|_| self.store.forget())
     }
 
     /// blake3, in hexadecimal.

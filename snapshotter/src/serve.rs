@@ -3,7 +3,8 @@
 //! content codings that it makes when they are first asked for.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,13 +51,7 @@ impl Site {
 
 /// `friscy-snap serve`: until it is interrupted.
 pub fn command(args: &Serve) -> Result<()> {
-    let app = App::open(&args.app)?;
-    let stem = args.app.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    // Served until the process ends.
-    let app: &'static App = Box::leak(Box::new(app));
-    let served = |asset| Served { asset, coded: Default::default() };
-    let files = page::assets(app, &stem, false)?.into_iter().map(served).collect();
-    let site = Arc::new(Site { files, verbose: args.talk.verbose });
+    let site = site(&args.app, args.talk.verbose)?;
     let listener = TcpListener::bind((args.host.as_str(), args.port)).with_context(|| {
         format!("cannot listen at {}:{}; --port 0 takes a free port", args.host, args.port)
     })?;
@@ -64,9 +59,32 @@ pub fn command(args: &Serve) -> Result<()> {
     if !args.talk.quiet {
         eprintln!("serving {}; stop with Ctrl-C", args.app.display());
     }
+    run(&site, &listener)
+}
+
+/// The page of the app at `path` at a free port of this machine, for as long as this process lives.
+pub(crate) fn background(path: &Path) -> Result<SocketAddr> {
+    let site = site(path, false)?;
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on this machine")?;
+    let address = listener.local_addr()?;
+    // A server that cannot go on is one that does not answer: its visitors say so.
+    std::thread::Builder::new().spawn(move || run(&site, &listener))?;
+    Ok(address)
+}
+
+fn site(path: &Path, verbose: bool) -> Result<Arc<Site>> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // Served until the process ends.
+    let app: &'static App = Box::leak(Box::new(App::open(path)?));
+    let served = |asset| Served { asset, coded: Default::default() };
+    let files = page::assets(app, &stem, false)?.into_iter().map(served).collect();
+    Ok(Arc::new(Site { files, verbose }))
+}
+
+fn run(site: &Arc<Site>, listener: &TcpListener) -> Result<()> {
     // Browsers keep several connections open: each has its thread, so that none waits for another.
     for stream in listener.incoming().flatten() {
-        let site = Arc::clone(&site);
+        let site = Arc::clone(site);
         std::thread::Builder::new()
             .spawn(move || {
                 // Who went away does not want an answer.

@@ -7,6 +7,7 @@
 //! keeps its contents, anything else replaces what was there.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Read};
 
 use super::source::{self, Hashing, Sequential};
 use super::tar::{Entry, EntryKind, Input, TarReader};
@@ -33,7 +34,8 @@ pub(super) fn flatten(image: &Image<'_>, progress: &mut dyn FnMut(u64, u64)) -> 
     // What the scan has read need not be read again, which matters when it is compressed.
     let unread: &[&Layer] = if image.entries.is_some() { &[] } else { &blobs };
     image.visit(unread, &mut |layer, stored| {
-        lists.insert(layer.blob, read_layer(image, layer, stored, &mut budget)?);
+        let mut counted = Counted { inner: stored, read: 0, tell: &mut |read| progress(done + read, total) };
+        lists.insert(layer.blob, read_layer(image, layer, &mut counted, &mut budget)?);
         done += layer.place.len;
         progress(done, total);
         Ok(())
@@ -56,6 +58,33 @@ pub(super) fn flatten(image: &Image<'_>, progress: &mut dyn FnMut(u64, u64)) -> 
         }
     }
     Ok(flatten.tree)
+}
+
+/// Tells now and then how much of a layer has been read.
+struct Counted<'a> {
+    inner: &'a mut dyn Input,
+    read: u64,
+    tell: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const STEP: u64 = 1 << 20;
+        let count = self.inner.read(buffer)?;
+        let before = self.read / STEP;
+        self.read += count as u64;
+        if self.read / STEP != before {
+            (self.tell)(self.read);
+        }
+        Ok(count)
+    }
+}
+
+impl Input for Counted<'_> {
+    fn skip(&mut self, len: u64) -> io::Result<()> {
+        self.read = self.read.saturating_add(len);
+        self.inner.skip(len)
+    }
 }
 
 /// Entries that may still come, in all layers.

@@ -46,10 +46,11 @@ const WATCH: &str = r#"if (globalThis === globalThis.top) {
   const mark = performance.mark;
   performance.mark = function (name, ...rest) {
     const entry = mark.call(performance, name, ...rest);
-    if (name === "friscy:drawn") requestAnimationFrame(() => {
+    if (name === "friscy:drawn") {
       const marks = performance.getEntriesByType("mark").filter((mark) => mark.name.startsWith("friscy:"));
-      globalThis.friscyBench(JSON.stringify(marks.map((mark) => [mark.name, mark.startTime])));
-    });
+      const told = JSON.stringify(marks.map((mark) => [mark.name, mark.startTime]));
+      requestAnimationFrame(() => globalThis.friscyBench(told));
+    }
     return entry;
   };
 }"#;

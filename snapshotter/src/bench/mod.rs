@@ -19,7 +19,7 @@ mod report;
 mod stats;
 mod table;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -43,6 +43,7 @@ use crate::cli::Bench;
 use crate::embedded;
 use crate::progress::Progress;
 use crate::run::is_app;
+use crate::serve;
 
 /// The subject that is opened beside all others.
 const FLOOR: &str = "floor";
@@ -73,12 +74,11 @@ pub fn command(args: &Bench) -> Result<u8> {
     Ok(u8::from(report.failed()))
 }
 
-/// A page's server: a child of ours for apps, a thread of ours for the floor.
+/// A page's server: a thread of ours, so that it ends with us, however we end.
 #[derive(Debug)]
 struct Site {
     subject: String,
     address: SocketAddr,
-    _server: Option<Guard>,
 }
 
 /// Everything that a run of the bench holds.
@@ -331,12 +331,12 @@ impl Lab {
 
     /// A server for the floor's page and for each app's.
     fn sites(&self) -> Result<Vec<Site>> {
-        let mut sites = vec![Site { subject: FLOOR.to_string(), address: floor::serve()?, _server: None }];
+        let mut sites = vec![Site { subject: FLOOR.to_string(), address: floor::serve()? }];
         for subject in &self.report.subjects {
             if let Some(app) = &subject.app {
-                let (address, server) =
-                    serve(app).with_context(|| format!("cannot serve {}", subject.name))?;
-                sites.push(Site { subject: subject.name.clone(), address, _server: Some(server) });
+                let address =
+                    serve::background(app).with_context(|| format!("cannot serve {}", subject.name))?;
+                sites.push(Site { subject: subject.name.clone(), address });
             }
         }
         Ok(sites)
@@ -401,18 +401,6 @@ fn run_pack(mut command: Command, stop: &Stop) -> Result<Pack> {
     let cpu =
         process::cpu_of_ended_children().zip(before).map(|(after, before)| after.saturating_sub(before));
     Ok(Pack { wall_ms, cpu_ms: cpu.map(milliseconds), peak_memory_bytes })
-}
-
-/// `friscy-snap serve` for `app` at a free port.
-fn serve(app: &Path) -> Result<(SocketAddr, Guard)> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg("serve").arg(app).args(["--port", "0", "-q"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-    let mut child = Guard(command.spawn().context("cannot start this program again")?);
-    let mut line = String::new();
-    BufReader::new(child.0.stdout.take().context("no pipe")?).read_line(&mut line)?;
-    let address = line.trim().trim_start_matches("http://").trim_end_matches('/').parse();
-    Ok((address.with_context(|| format!("the server says {line:?} for its address"))?, child))
 }
 
 /// All files of the report in `directory`, each complete; none when one cannot be written.
