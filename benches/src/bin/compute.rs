@@ -1,9 +1,10 @@
-//! Compute: a CoreMark-like mix natively, under qemu-riscv64 and under friscy-snap, in one run.
+//! Compute: kernels natively, under qemu-riscv64, interpreted and translated, in one run.
 //!
-//!     cargo build --release && cargo run --release -p friscy-benches --bin compute [ITERATIONS [RUNS]]
+//!     cargo build --release && cargo run --release -p friscy-benches --bin compute [-r RUNS] [KERNEL...]
 //!
-//! CPU seconds, medians, as ratios to native. Start-up (a run of no
-//! iterations) is taken off each side, so that the figures are of computing.
+//! One guest program (`benches/guest/compute.c`, gcc -O2 on both sides) does a kernel N times. CPU time, medians, as
+//! multiples of native, of a warm round: what N rounds take more than one does. The first round, compilation
+//! included, is what one takes more than none. `run` is friscy-snap's native host (wasmtime), Node stands for V8.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,54 +12,112 @@ use std::process::Command;
 use friscy_benches::{argv, cpu_seconds, median, print_table};
 use friscy_tests::oracle::{friscy_snap, repository, work};
 
+const KERNELS: [&str; 6] = ["mix", "sieve", "sha256", "matmul", "interp", "fib"];
+
+/// Rounds of the longest run: the interpreter takes its time.
+const TRANSLATED: u32 = 8;
+const INTERPRETED: u32 = 2;
+
 fn main() {
-    let mut numbers =
-        std::env::args().skip(1).map(|n| n.parse::<u32>().expect("ITERATIONS and RUNS are numbers"));
-    let (iterations, runs) = (numbers.next().unwrap_or(20_000), numbers.next().unwrap_or(5) as usize);
-    let guest = guest_tools();
-    let app = pack(&guest);
-    let native = std::env::current_exe().expect("this program").with_file_name("mix");
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let (guest, app, native, snap) = (text(&guest), text(&app), text(&native), text(&friscy_snap()));
-    let sides: [(&str, Vec<&str>); 3] = [
-        ("native", vec![&native]),
-        ("qemu-riscv64", vec!["qemu-riscv64", &guest, "bench"]),
-        ("friscy-snap run", vec![&snap, "run", &app, "--", "/tools", "bench"]),
-    ];
-    let mut table = vec![argv(&["", "CPU s", "÷ native"])];
-    let mut floor = None;
-    for (name, command) in sides {
-        let measure = |iterations: u32| {
-            let mut command = argv(&command);
-            command.push(iterations.to_string());
-            median(runs, || cpu_seconds(&command))
-        };
-        let seconds = measure(iterations) - measure(0);
-        let native = *floor.get_or_insert(seconds);
-        table.push(vec![name.into(), format!("{seconds:.3}"), format!("{:.1}", seconds / native)]);
+    let (mut words, mut runs) = (Vec::new(), 5);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(word) = arguments.next() {
+        match word.as_str() {
+            "-r" => runs = arguments.next().and_then(|n| n.parse().ok()).expect("-r RUNS"),
+            _ => words.push(word),
+        }
     }
-    println!("{iterations} iterations, median of {runs}");
+    let unknown = words.iter().find(|word| !KERNELS.contains(&word.as_str()));
+    assert!(unknown.is_none(), "no kernel is called {unknown:?}");
+    let folder = work().join("bench-compute");
+    std::fs::create_dir_all(folder.join("root")).expect("a folder for the programs");
+    let guest = compile("riscv64-linux-gnu-gcc", &folder.join("root/compute"));
+    let native = compile("cc", &folder.join("native"));
+    let image = folder.join("compute.tar");
+    let packed =
+        Command::new("tar").arg("-C").arg(folder.join("root")).arg("-cf").arg(&image).arg(".").status();
+    assert!(packed.is_ok_and(|s| s.success()), "tar fails");
+    let snap = friscy_snap().to_string_lossy().into_owned();
+    let node = repository().join("bundle/node/friscy-node.mjs").to_string_lossy().into_owned();
+    let mut table = vec![argv(&[
+        "",
+        "native ms",
+        "qemu",
+        "run, interpreted",
+        "run, translated",
+        "Node, interpreted",
+        "Node, translated",
+        "Node, first round",
+        "Node ÷ qemu",
+    ])];
+    for kernel in KERNELS.into_iter().filter(|k| words.is_empty() || words.iter().any(|w| w == k)) {
+        let program = |command: &[&str]| {
+            let command = argv(command);
+            move |rounds: u32| [command.clone(), argv(&[kernel, &rounds.to_string()])].concat()
+        };
+        let app = |host: &[&str], aot: &'static str| {
+            let (host, folder) = (argv(host), folder.clone());
+            move |rounds: u32| {
+                let app = pack(&folder, kernel, rounds, aot).to_string_lossy().into_owned();
+                [host.clone(), vec![app]].concat()
+            }
+        };
+        let native = Cost::of(&program(&[&native]), TRANSLATED, runs).warm;
+        let run = [snap.as_str(), "run", "--tty=false"];
+        let costs = [
+            Cost::of(&program(&["qemu-riscv64", &guest]), TRANSLATED, runs),
+            Cost::of(&app(&run, "off"), INTERPRETED, runs),
+            Cost::of(&app(&run, "all"), TRANSLATED, runs),
+            Cost::of(&app(&["node", &node], "off"), INTERPRETED, runs),
+            Cost::of(&app(&["node", &node], "all"), TRANSLATED, runs),
+        ];
+        let mut row = vec![kernel.to_owned(), format!("{:.1}", native * 1e3)];
+        row.extend(costs.iter().map(|cost| format!("{:.2}", cost.warm / native)));
+        row.push(format!("{:.2}", costs[4].first / native));
+        row.push(format!("{:.2}", costs[4].warm / costs[0].warm));
+        table.push(row);
+    }
+    println!("CPU time of a round as multiples of native, median of {runs}");
     print_table(&table);
 }
 
-/// The demo's tools, built for the bare RISC-V target.
-fn guest_tools() -> PathBuf {
-    let folder = repository().join("tests/guests");
-    let status = Command::new("cargo").args(["build", "--release", "--quiet"]).current_dir(&folder).status();
-    assert!(status.is_ok_and(|s| s.success()), "the guest programs do not build");
-    folder.join("target/riscv64gc-unknown-none-elf/release/tools")
+/// CPU seconds of a round.
+struct Cost {
+    /// Of the first, with what it takes to get there.
+    first: f64,
+    /// Of each later one.
+    warm: f64,
 }
 
-/// An app that holds nothing but the tools.
-fn pack(tools: &Path) -> PathBuf {
-    let root = work().join("bench-root");
-    std::fs::create_dir_all(&root).expect("a folder for the image");
-    std::fs::copy(tools, root.join("tools")).expect("copy the tools");
-    let (tar, app) = (work().join("bench.tar"), work().join("bench-compute.wasm"));
-    let packed = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg(".").status();
-    assert!(packed.is_ok_and(|s| s.success()), "tar fails");
-    let made =
-        Command::new(friscy_snap()).args(["-q", "-o"]).arg(&app).arg(&tar).args(["--", "/tools"]).status();
+impl Cost {
+    /// Of what `command` gives for a number of rounds.
+    fn of(command: &dyn Fn(u32) -> Vec<String>, rounds: u32, runs: usize) -> Cost {
+        let [none, one, all] = [0, 1, rounds].map(|rounds| {
+            let command = command(rounds);
+            // The native host keeps what it compiled.
+            cpu_seconds(&command);
+            median(runs, || cpu_seconds(&command))
+        });
+        Cost { first: one - none, warm: (all - one) / f64::from(rounds - 1) }
+    }
+}
+
+fn compile(compiler: &str, to: &Path) -> String {
+    let source = repository().join("benches/guest/compute.c");
+    let status = Command::new(compiler).args(["-O2", "-static", "-o"]).arg(to).arg(source).status();
+    assert!(status.is_ok_and(|s| s.success()), "{compiler} fails");
+    to.to_string_lossy().into_owned()
+}
+
+/// An app that is about to do a kernel so often.
+fn pack(folder: &Path, kernel: &str, rounds: u32, aot: &str) -> PathBuf {
+    let app = folder.join(format!("{kernel}-{rounds}-{aot}.wasm"));
+    let mut command = Command::new(friscy_snap());
+    command.args(["-q", "--tty=false", "--aot", aot, "-o"]).arg(&app).arg(folder.join("compute.tar"));
+    if aot != "off" {
+        command.arg("--train").arg(format!("/compute {kernel} 1"));
+    }
+    let made = command.args(["--", "/compute", kernel, &rounds.to_string()]).status();
     assert!(made.is_ok_and(|s| s.success()), "the bench image does not pack");
     app
 }

@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -27,33 +27,33 @@
             local.set 10
             local.get 0
             i64.load offset=8
-            local.set 18
+            local.set 24
             local.get 0
             i64.load offset=80
-            local.set 19
+            local.set 25
             local.get 0
             i64.load offset=88
-            local.set 20
+            local.set 26
             br 0 (;@4;)
           end
           block ;; label = @4
-            local.get 19
+            local.get 25
             i64.eqz
             if ;; label = @5
-              local.get 20
+              local.get 26
               i64.const -1
               i64.add
-              local.set 20
+              local.set 26
               local.get 4
               i64.const 2
               i64.sub
               local.set 4
               br 1 (;@4;)
             else
-              local.get 20
+              local.get 26
               i64.const 1
               i64.add
-              local.set 20
+              local.set 26
               local.get 4
               i64.const 3
               i64.sub
@@ -61,11 +61,11 @@
               br 1 (;@4;)
             end
           end
-          local.get 19
-          local.get 20
+          local.get 25
+          local.get 26
           i64.add
-          local.set 19
-          local.get 18
+          local.set 25
+          local.get 24
           i64.const -2
           i64.and
           local.set 11
@@ -75,10 +75,10 @@
         end
         local.set 8
         local.get 0
-        local.get 19
+        local.get 25
         i64.store offset=80
         local.get 0
-        local.get 20
+        local.get 26
         i64.store offset=88
         local.get 8
         br 1 (;@1;)

@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -27,28 +27,28 @@
             local.set 10
             local.get 0
             i64.load offset=8
-            local.set 18
+            local.set 24
             local.get 0
             i64.load offset=16
-            local.set 19
+            local.set 25
             local.get 0
             i64.load offset=64
-            local.set 20
+            local.set 26
             local.get 0
             i64.load offset=72
-            local.set 21
+            local.set 27
             br 0 (;@4;)
           end
-          local.get 19
+          local.get 25
           i64.const -32
           i64.add
-          local.set 19
-          local.get 19
+          local.set 25
+          local.get 25
           i64.const 8
           i64.add
           local.tee 12
           i32.wrap_i64
-          local.tee 22
+          local.tee 28
           i32.const 12
           i32.shr_u
           local.get 6
@@ -75,18 +75,18 @@
               br 2 (;@3;)
             end
           end
-          local.get 22
+          local.get 28
           local.get 5
           i32.add
-          local.set 22
-          local.get 22
-          local.get 18
+          local.set 28
+          local.get 28
+          local.get 24
           i64.store offset=16 align=1
-          local.get 22
-          local.get 20
+          local.get 28
+          local.get 26
           i64.store offset=8 align=1
-          local.get 22
-          local.get 21
+          local.get 28
+          local.get 27
           i64.store align=1
           i32.const 32777
           br 0 (;@3;)
@@ -94,7 +94,7 @@
         end
         local.set 8
         local.get 0
-        local.get 19
+        local.get 25
         i64.store offset=16
         local.get 8
         br 0 (;@2;)

@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -28,23 +28,23 @@
               local.set 10
               local.get 0
               i64.load offset=8
-              local.set 18
+              local.set 24
               local.get 0
               i64.load offset=80
-              local.set 19
+              local.set 25
               local.get 0
               i64.load offset=88
-              local.set 20
+              local.set 26
               local.get 0
               i64.load offset=96
-              local.set 21
+              local.set 27
               br 0 (;@5;)
             end
             loop ;; label = @5
-              local.get 19
+              local.get 25
               local.tee 12
               i32.wrap_i64
-              local.tee 25
+              local.tee 31
               i32.const 12
               i32.shr_u
               local.get 6
@@ -71,33 +71,33 @@
                   br 4 (;@3;)
                 end
               end
-              local.get 25
+              local.get 31
               local.get 5
               i32.add
-              local.set 25
-              local.get 25
+              local.set 31
+              local.get 31
               i32.load align=1
-              local.set 24
-              local.get 20
+              local.set 30
+              local.get 26
               i32.wrap_i64
-              local.get 24
+              local.get 30
               i32.add
-              local.set 23
-              local.get 19
+              local.set 29
+              local.get 25
               i64.const 4
               i64.add
-              local.set 19
+              local.set 25
               local.get 4
               i64.const 4
               i64.sub
               local.set 4
-              local.get 19
-              local.get 21
+              local.get 25
+              local.get 27
               i64.ne
               if ;; label = @6
-                local.get 23
+                local.get 29
                 i64.extend_i32_s
-                local.set 20
+                local.set 26
                 local.get 4
                 i64.const 6
                 i64.ge_s
@@ -105,7 +105,7 @@
                 i32.const 0
                 br 3 (;@3;)
               else
-                local.get 18
+                local.get 24
                 i64.const -2
                 i64.and
                 local.set 11
@@ -117,14 +117,14 @@
           end
           local.set 8
           local.get 0
-          local.get 19
+          local.get 25
           i64.store offset=80
           local.get 0
-          local.get 23
+          local.get 29
           i64.extend_i32_s
           i64.store offset=88
           local.get 0
-          local.get 24
+          local.get 30
           i64.extend_i32_s
           i64.store offset=104
           local.get 8
@@ -132,10 +132,10 @@
         end
         local.set 8
         local.get 0
-        local.get 19
+        local.get 25
         i64.store offset=80
         local.get 0
-        local.get 20
+        local.get 26
         i64.store offset=88
         local.get 8
         br 0 (;@2;)

@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i32 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -32,16 +32,16 @@
                       local.set 10
                       local.get 0
                       i64.load offset=8
-                      local.set 18
+                      local.set 24
                       local.get 0
                       i64.load offset=80
-                      local.set 19
+                      local.set 25
                       local.get 3
                       br_table 2 (;@7;) 1 (;@8;) 0 (;@9;)
                     end
                     local.get 0
                     i64.load offset=88
-                    local.set 20
+                    local.set 26
                     i32.const 0
                     local.set 9
                     br 2 (;@6;)
@@ -51,14 +51,14 @@
                   br 1 (;@6;)
                 end
                 i32.const 10
-                local.set 21
+                local.set 27
                 local.get 4
                 i64.const 1
                 i64.sub
                 local.set 4
-                local.get 21
+                local.get 27
                 i64.extend_i32_s
-                local.set 19
+                local.set 25
                 i32.const 1
                 local.set 9
                 br 0 (;@6;)
@@ -73,26 +73,26 @@
                     br 0 (;@8;)
                   end
                   i32.const 10
-                  local.set 22
+                  local.set 28
                   local.get 4
                   i64.const 1
                   i64.sub
                   local.set 4
-                  local.get 22
+                  local.get 28
                   i64.extend_i32_s
-                  local.set 20
+                  local.set 26
                   br 0 (;@7;)
                 end
                 loop ;; label = @7
-                  local.get 20
+                  local.get 26
                   i64.const -1
                   i64.add
-                  local.set 20
+                  local.set 26
                   local.get 4
                   i64.const 2
                   i64.sub
                   local.set 4
-                  local.get 20
+                  local.get 26
                   i64.eqz
                   i32.eqz
                   if ;; label = @8
@@ -103,15 +103,15 @@
                     i32.const 16384
                     br 5 (;@3;)
                   else
-                    local.get 19
+                    local.get 25
                     i64.const -1
                     i64.add
-                    local.set 19
+                    local.set 25
                     local.get 4
                     i64.const 2
                     i64.sub
                     local.set 4
-                    local.get 19
+                    local.get 25
                     i64.eqz
                     i32.eqz
                     if ;; label = @9
@@ -124,7 +124,7 @@
                       i32.const 8192
                       br 5 (;@4;)
                     else
-                      local.get 18
+                      local.get 24
                       i64.const -2
                       i64.and
                       local.set 11
@@ -138,27 +138,27 @@
             end
             local.set 8
             local.get 0
-            local.get 19
+            local.get 25
             i64.store offset=80
             local.get 0
-            local.get 20
+            local.get 26
             i64.store offset=88
             local.get 8
             br 3 (;@1;)
           end
           local.set 8
           local.get 0
-          local.get 19
+          local.get 25
           i64.store offset=80
           local.get 8
           br 1 (;@2;)
         end
         local.set 8
         local.get 0
-        local.get 19
+        local.get 25
         i64.store offset=80
         local.get 0
-        local.get 20
+        local.get 26
         i64.store offset=88
         local.get 8
         br 0 (;@2;)

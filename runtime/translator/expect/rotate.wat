@@ -1,5 +1,5 @@
   (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
-    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32 i32)
+    (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
@@ -31,21 +31,21 @@
                     local.set 10
                     local.get 0
                     i64.load offset=8
-                    local.set 18
+                    local.set 24
                     local.get 0
                     i64.load offset=80
-                    local.set 19
+                    local.set 25
                     local.get 0
                     i64.load offset=88
-                    local.set 20
+                    local.set 26
                     local.get 3
                     br_table 1 (;@7;) 0 (;@8;)
                   end
-                  local.get 19
+                  local.get 25
                   i32.wrap_i64
-                  local.tee 23
+                  local.tee 29
                   i64.extend_i32_s
-                  local.get 19
+                  local.get 25
                   i64.ne
                   if ;; label = @8
                     i32.const 8193
@@ -53,9 +53,9 @@
                   end
                   br 1 (;@6;)
                 end
-                local.get 19
+                local.get 25
                 i32.wrap_i64
-                local.set 23
+                local.set 29
                 local.get 4
                 i64.const 1
                 i64.sub
@@ -63,32 +63,32 @@
                 br 0 (;@6;)
               end
               loop ;; label = @6
-                local.get 23
+                local.get 29
                 i32.const 7
                 i32.shl
-                local.set 25
-                local.get 23
+                local.set 31
+                local.get 29
                 i32.const 25
                 i32.shr_u
-                local.set 26
-                local.get 25
-                local.get 26
+                local.set 32
+                local.get 31
+                local.get 32
                 i32.or
-                local.set 23
-                local.get 20
+                local.set 29
+                local.get 26
                 i32.wrap_i64
                 i32.const -1
                 i32.add
-                local.set 24
+                local.set 30
                 local.get 4
                 i64.const 5
                 i64.sub
                 local.set 4
-                local.get 24
+                local.get 30
                 if ;; label = @7
-                  local.get 24
+                  local.get 30
                   i64.extend_i32_s
-                  local.set 20
+                  local.set 26
                   local.get 4
                   i64.const 8
                   i64.ge_s
@@ -96,7 +96,7 @@
                   i32.const 8192
                   br 3 (;@4;)
                 else
-                  local.get 18
+                  local.get 24
                   i64.const -2
                   i64.and
                   local.set 11
@@ -108,19 +108,19 @@
             end
             local.set 8
             local.get 0
-            local.get 23
+            local.get 29
             i64.extend_i32_s
             i64.store offset=80
             local.get 0
-            local.get 24
+            local.get 30
             i64.extend_i32_s
             i64.store offset=88
             local.get 0
-            local.get 25
+            local.get 31
             i64.extend_i32_s
             i64.store offset=104
             local.get 0
-            local.get 26
+            local.get 32
             i64.extend_i32_s
             i64.store offset=112
             local.get 8
@@ -128,11 +128,11 @@
           end
           local.set 8
           local.get 0
-          local.get 23
+          local.get 29
           i64.extend_i32_s
           i64.store offset=80
           local.get 0
-          local.get 20
+          local.get 26
           i64.store offset=88
           local.get 8
           br 1 (;@2;)

@@ -47,10 +47,10 @@ pub(crate) mod local {
     /// Passing 64-bit values.
     pub(crate) const T: [u32; 4] = [12, 13, 14, 15];
     /// Passing binary64 values.
-    pub(crate) const F: [u32; 2] = [16, 17];
-    pub(crate) const FIRST_FREE: u32 = 18;
+    pub(crate) const F: [u32; 8] = [16, 17, 18, 19, 20, 21, 22, 23];
+    pub(crate) const FIRST_FREE: u32 = 24;
     /// Types after the parameters and up to [`FIRST_FREE`]: so many i32, i64, f64.
-    pub(crate) const FIXED: [u32; 3] = [6, 5, 2];
+    pub(crate) const FIXED: [u32; 3] = [6, 5, 8];
 }
 
 const RESULT_I32: BlockType = BlockType::Result(ValType::I32);
@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) words: Set,
     /// [`local::SIMPLE_FP`] holds.
     pub(crate) simple_fp: bool,
+    /// Floating-point registers that hold NaN-boxed binary32 values.
+    pub(crate) boxed: Set,
 }
 
 /// Parameters of a translation that are not the region's.

@@ -19,6 +19,7 @@
 mod cfg;
 mod emit;
 mod flow;
+mod fma;
 mod fp;
 mod mem;
 mod ops;

@@ -97,6 +97,10 @@ pub(crate) fn access(emitter: &mut Emitter<'_>, insn: &Insn, rest: &[Insn], set:
                 op.i64_load32_u(memory).i64_const(-1 << 32).i64_or().f64_reinterpret_i64();
             }
             op.local_set(register);
+            state.boxed &= !writes(insn);
+            if insn.row.instr == Instr::Flw {
+                state.boxed |= writes(insn);
+            }
         }
         _ => {
             let register = emitter.registers[32 + field::rs2(insn.raw)];

@@ -59,7 +59,7 @@ pub(crate) fn result(insn: &Insn, words: Set) -> bool {
     match insn.row.instr {
         Lui | Addiw | Slliw | Srliw | Sraiw | Addw | Subw | Sllw | Srlw | Sraw | Mulw => true,
         Divw | Divuw | Remw | Remuw | Slt | Sltu | Slti | Sltiu | Lb | Lh | Lw | Lbu | Lhu => true,
-        FeqD | FltD | FleD | FmvXW | FcvtWD => true,
+        FeqD | FltD | FleD | FeqS | FltS | FleS | FmvXW | FcvtWD | FcvtWS => true,
         Addi => field::rs1(raw) == 0 || field::imm_i(raw) == 0 && a,
         Andi => a || field::imm_i(raw) >= 0,
         Xori | Ori => a,
@@ -86,7 +86,7 @@ fn demands(insn: &Insn, words: Set) -> (Set, Set) {
     let raw = insn.raw;
     let (a, b) = (x(field::rs1(raw)), x(field::rs2(raw)));
     match insn.row.instr {
-        Addiw | Slliw | Srliw | Sraiw | FcvtDW | FcvtDWu | FmvWX => (a, 0),
+        Addiw | Slliw | Srliw | Sraiw | FcvtDW | FcvtDWu | FcvtSW | FcvtSWu | FmvWX => (a, 0),
         Addw | Subw | Sllw | Srlw | Sraw | Mulw | Divw | Divuw | Remw | Remuw => (a | b, 0),
         Sb | Sh | Sw => (b, a),
         Xori | Ori | And | Or | Xor | Slt | Sltu | Beq | Bne | Blt | Bge | Bltu | Bgeu

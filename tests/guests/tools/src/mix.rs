@@ -2,8 +2,7 @@
 //! multiplication, a state machine, CRC) but our own: no score can be compared
 //! with CoreMark's. The checksum shows that the machine computed rightly.
 //!
-//! Needs nothing of the system: the guest's `bench` and the native side of
-//! `benches/src/bin/compute.rs` are this one file.
+//! Needs nothing of the system.
 
 extern crate alloc;
 
