@@ -155,8 +155,7 @@ impl CodeCache {
             self.meet(number + 1, ram, library);
         }
         let Some(page) = &mut self.pages[slot] else { return Ok(()) };
-        // Op 0 of a new page is counted with the first run.
-        let before = if page.ops.len() == 1 { 0 } else { page.ops.len() };
+        let before = page.ops.len();
         let starts = page.decode(pc, ram);
         self.ops += page.ops.len() - before;
         if let Some(profiled) = page.profiled {
@@ -186,6 +185,8 @@ impl CodeCache {
             }
             self.identities[slot] = found.identity;
         }
+        // A page may be dropped before anything of it is decoded: its first op counts from here on.
+        self.ops += page.ops.len();
         self.pages[slot] = Some(page);
     }
 

@@ -147,6 +147,8 @@ fn an_instruction_may_lie_in_two_pages() {
     // The kernel's way: it takes the ops of the second page away before it takes X.
     board.code.invalidate(2..3);
     assert!(!board.code.contains(1), "the first page went with it");
+    let left = format!("{:?}", board.code);
+    assert!(left.contains("ops: 0,"), "nothing is left, nothing is counted: {left}");
     board.perms[2] = perm::R;
     assert_eq!(board.run(10_000), Exit::Fault { addr: CODE + PAGE, access: Access::Exec });
     assert_eq!(
