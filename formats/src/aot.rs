@@ -28,6 +28,8 @@ pub struct Profile {
 /// One page of code.
 #[derive(Debug, Clone, Archive, Serialize, Deserialize)]
 pub struct ProfilePage {
+    /// What translated code calls these contents. Never 0.
+    pub identity: u32,
     /// Its contents.
     pub bytes: [u8; PAGE],
     /// Instructions that were decoded: executed, or behind an executed branch.
@@ -52,13 +54,15 @@ pub struct Place {
 /// Where translated code can be entered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Translations {
-    /// Pages with entries or with code that entries reach. The identity of a page is its index plus one.
+    /// Pages with entries or with code that entries reach.
     pub pages: Vec<TranslatedPage>,
 }
 
 /// The entries of one page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct TranslatedPage {
+    /// What translated code calls these contents. Never 0.
+    pub identity: u32,
     /// blake3 of its contents.
     pub digest: [u8; 32],
     /// Pages below this one whose identity its code may look at.
@@ -85,7 +89,7 @@ pub struct Entry {
 }
 
 impl Profile {
-    /// Add what another run showed.
+    /// Add what another run showed. Identities are anew the indexes, plus one.
     pub fn merge(&mut self, other: Profile) {
         let known: BTreeMap<[u8; PAGE], u32> =
             self.pages.iter().zip(0..).map(|(page, number)| (page.bytes, number)).collect();
@@ -94,7 +98,7 @@ impl Profile {
         for page in other.pages {
             let Some(&number) = known.get(&page.bytes) else {
                 numbers.push(self.pages.len() as u32);
-                self.pages.push(page);
+                self.pages.push(ProfilePage { identity: self.pages.len() as u32 + 1, ..page });
                 continue;
             };
             numbers.push(number);

@@ -102,6 +102,8 @@ pub const EVENT_WINSIZE: u64 = 1 << 63;
 /// The host was asked to interrupt the guest: `result` is the signal number
 /// (SIGINT, SIGTERM, SIGHUP…), sent to the console's foreground process group.
 pub const EVENT_SIGNAL: u64 = 1 << 63 | 1;
+/// The host translates code from now on ([`Op::Translate`]). One that does not never says so.
+pub const EVENT_TRANSLATOR: u64 = 1 << 63 | 2;
 
 /// What a submission asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +120,10 @@ pub enum Op {
     Log = 4,
     /// As [`Op::ChunkFetch`], for a chunk that came damaged: a host answers from the source and not from a cache.
     ChunkRefetch = 5,
+    /// Translate the code of the [`Profile`](crate::aot::Profile) in the buffer, which is hot. The host makes a module
+    /// of it that imports memory and table, instantiates that, calls `friscy_add_translations`, and answers with the
+    /// number of its functions; 0 when there are none. The engine asks for one at a time.
+    Translate = 6,
 }
 
 impl Op {
@@ -129,6 +135,7 @@ impl Op {
             3 => Op::ChunkFetch,
             4 => Op::Log,
             5 => Op::ChunkRefetch,
+            6 => Op::Translate,
             _ => return None,
         })
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::{Boot, Until};
-use friscy_formats::ring::{EVENT_SIGNAL, EVENT_WINSIZE, Header, LogLevel, Op, Status};
+use friscy_formats::ring::{EVENT_SIGNAL, EVENT_TRANSLATOR, EVENT_WINSIZE, Header, LogLevel, Op, Status};
 use friscy_formats::vfs::{self, ArchivedVfs};
 
 use crate::abi::Errno;
@@ -182,6 +182,16 @@ impl Machine {
         self.library.load(translations);
     }
 
+    /// Use this translated code as well: the host has put it into these slots of the engine's table.
+    pub fn add_translations(&mut self, translations: Translations) {
+        self.library.add(translations);
+    }
+
+    /// Do not use these slots of the engine's table any more.
+    pub fn remove_translations(&mut self, slots: &std::ops::Range<u32>) {
+        self.library.remove(slots);
+    }
+
     /// Whether the table holds the translated functions: a host may bring them while the guest runs.
     pub fn translated(&mut self, present: bool) {
         self.library.set_present(present);
@@ -197,6 +207,9 @@ impl Machine {
         self.take_completions();
         let status = self.advance(budget);
         self.submit_requests();
+        if let Some(profile) = self.library.take_request() {
+            self.ring.submit(Op::Translate, 0, profile.to_bytes());
+        }
         let status = match status {
             // The end is told when everything said before it has been heard.
             Status::Exited if !self.console_drained() => Status::Idle,
@@ -319,6 +332,10 @@ impl Machine {
                     }
                 }
                 Completed::Request { op: Op::Log, .. } => {}
+                Completed::Request { op: Op::Translate, .. } => self.library.answered(),
+                Completed::Event { event: EVENT_TRANSLATOR, result } => {
+                    self.library.set_translator(result != 0)
+                }
                 Completed::Event { event: EVENT_WINSIZE, .. } => {
                     let header = self.ring.read_header();
                     kernel.console.resized(header.rows, header.cols);

@@ -282,7 +282,7 @@ impl Ring {
         if let Some(repeated) = in_flight.remove(&self.0.repeating.take()) {
             self.0.repeats.borrow_mut().push_front((repeated.arg, repeated.buffer));
         }
-        in_flight.retain(|_, request| !matches!(request.op, Op::Log | Op::ChunkFetch | Op::ChunkRefetch));
+        in_flight.retain(|_, request| matches!(request.op, Op::ConsoleRead | Op::ConsoleWrite));
         self.0.backlog.borrow_mut().clear();
     }
 

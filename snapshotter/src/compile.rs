@@ -1,16 +1,23 @@
-//! Compiling an app's translated code while the guest runs: the first output
-//! never waits for it. What was compiled once is in wasmtime's cache.
+//! Translated code while the guest runs: what the app brings is compiled, and
+//! what is hot without having been foreseen is translated, both in a thread
+//! beside, so that nothing waits for it, the first output least of all. What was
+//! compiled once is in wasmtime's cache.
 
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use friscy_formats::ring::EVENT_TRANSLATOR;
+use friscy_translator::module::{self, Batch, SLOTS};
 use wasmtime::{AsContextMut, Engine, Module};
 
 use crate::vm::{Vm, wasmtime_error};
 
-/// How long the guest runs without output before its translated code is compiled all the same.
+/// How long the guest runs without output before translated code is dealt with all the same.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Requests that are answered in a run: wasmtime keeps every instance as long as the store.
+const BATCHES_MAX: u32 = 512;
 
 /// When translated code is compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -18,89 +25,169 @@ pub enum When {
     /// While the program runs, once it has written something or has run for a moment
     #[default]
     Beside,
-    /// Before the program starts
+    /// What the file holds before the program starts, what turns out to be hot beside it
     First,
     /// Not at all: everything is interpreted
     Never,
 }
 
-/// Translated code on its way.
-#[derive(Debug, Default)]
-pub struct Late {
-    stage: Stage,
-    /// Functions in it.
-    functions: u32,
+/// The thread's work.
+#[derive(Debug)]
+enum Job {
+    /// Compile what the app brings.
+    Compile(Vec<u8>),
+    /// Answer the request with this token; a profile, and the first of the slots.
+    Translate(u64, Vec<u8>, u32),
 }
 
-#[derive(Debug, Default)]
-enum Stage {
-    /// The bytes, and when to begin at the latest.
-    Waiting(Engine, Vec<u8>, Instant),
-    Compiling(Receiver<Result<Module>>),
-    #[default]
-    Done,
+/// What came of it.
+#[derive(Debug)]
+enum Done {
+    Compiled(Module),
+    Translated(u64, Option<(Module, Batch)>),
+}
+
+/// Translated code on its way.
+#[derive(Debug)]
+pub struct Late {
+    /// What the app brings, until it is compiled.
+    code: Option<Vec<u8>>,
+    /// When to begin at the latest.
+    latest: Instant,
+    engine: Engine,
+    worker: Option<(Sender<Job>, Receiver<Result<Done>>)>,
+    never: bool,
+    /// Requests that were taken.
+    batches: u32,
+    /// Functions that were translated while the guest ran.
+    pub functions: u32,
+    /// The first of the slots for the next request, when they are there already.
+    slots: Option<u32>,
 }
 
 impl Late {
-    /// Make `code`, which is a module of so many functions, part of the machine when it is time. Called before guest code runs.
+    /// Make `code`, which is a module of so many functions, part of the machine when it is time. Called before guest
+    /// code runs.
     pub fn new(
         vm: &Vm,
         mut store: impl AsContextMut,
         code: Option<(Vec<u8>, u32)>,
         when: When,
     ) -> Result<Late> {
-        let Some((code, functions)) = code else { return Ok(Late::default()) };
-        let engine = store.as_context().engine().clone();
-        vm.translated(&mut store, false)?;
-        let stage = match when {
-            When::Never => Stage::Done,
-            When::Beside => Stage::Waiting(engine, code, Instant::now() + PATIENCE),
-            When::First => {
-                let module = Module::new(&engine, code).map_err(wasmtime_error)?;
-                vm.add(&mut store, &module, functions)?;
-                vm.translated(store, true)?;
-                Stage::Done
-            }
+        let mut late = Late {
+            code: None,
+            latest: Instant::now() + PATIENCE,
+            engine: store.as_context().engine().clone(),
+            worker: None,
+            never: when == When::Never,
+            batches: 0,
+            functions: 0,
+            slots: None,
         };
-        Ok(Late { stage, functions })
+        if let Some((code, functions)) = code {
+            vm.translated(&mut store, false)?;
+            vm.add_slots(&mut store, functions)?;
+            if when == When::First {
+                let module = Module::new(&late.engine, code).map_err(wasmtime_error)?;
+                vm.add(&mut store, &module)?;
+                vm.translated(store, true)?;
+            } else {
+                late.code = Some(code);
+            }
+        }
+        Ok(late)
     }
 
-    /// Take the next step, if it is time for one. `written`: there was output.
-    pub fn step(&mut self, vm: &Vm, mut store: impl AsContextMut, written: bool) -> Result<()> {
-        match &mut self.stage {
-            Stage::Done => {}
-            Stage::Waiting(engine, code, latest) => {
-                if written || Instant::now() >= *latest {
-                    self.stage = Stage::Compiling(beside(engine.clone(), std::mem::take(code))?);
-                }
+    /// Take the next step, if it is time for one. `written`: there was output. An event or an answer for the engine.
+    pub fn step(
+        &mut self,
+        vm: &Vm,
+        mut store: impl AsContextMut,
+        written: bool,
+    ) -> Result<Option<(u64, i64)>> {
+        if self.never {
+            return Ok(None);
+        }
+        let Some((_, done)) = &self.worker else {
+            if !written && Instant::now() < self.latest {
+                return Ok(None);
             }
-            Stage::Compiling(result) => match result.try_recv() {
-                Err(TryRecvError::Empty) => {}
-                // The thread is gone without an answer: it has said why.
-                Err(TryRecvError::Disconnected) => self.stage = Stage::Done,
-                Ok(module) => {
-                    vm.add(&mut store, &module?, self.functions)?;
+            let (jobs, done) = worker(self.engine.clone())?;
+            if let Some(code) = self.code.take() {
+                jobs.send(Job::Compile(code)).context("the compiler's thread has ended")?;
+            }
+            self.worker = Some((jobs, done));
+            return Ok(Some((EVENT_TRANSLATOR, 1)));
+        };
+        match done.try_recv() {
+            Err(_) => Ok(None),
+            Ok(done) => match done? {
+                Done::Compiled(module) => {
+                    vm.add(&mut store, &module)?;
                     vm.translated(store, true)?;
-                    self.stage = Stage::Done;
+                    Ok(None)
+                }
+                Done::Translated(token, None) => Ok(Some((token, 0))),
+                Done::Translated(token, Some((module, batch))) => {
+                    self.slots = None;
+                    self.functions += batch.functions;
+                    vm.add(&mut store, &module)?;
+                    vm.add_translations(store, &batch.map)?;
+                    Ok(Some((token, batch.functions.into())))
                 }
             },
         }
-        Ok(())
+    }
+
+    /// The engine asks for a translation. False when it will not get one.
+    pub fn translate(
+        &mut self,
+        vm: &Vm,
+        store: impl AsContextMut,
+        token: u64,
+        profile: Vec<u8>,
+    ) -> Result<bool> {
+        let Some((jobs, _)) = &self.worker else { return Ok(false) };
+        if self.batches == BATCHES_MAX {
+            // It stays unanswered, so that no other comes.
+            return Ok(true);
+        }
+        self.batches += 1;
+        let first = match self.slots {
+            Some(first) => first,
+            None => vm.add_slots(store, SLOTS)?,
+        };
+        self.slots = Some(first);
+        Ok(jobs.send(Job::Translate(token, profile, first)).is_ok())
     }
 }
 
-/// Compile in a thread of its own, which leaves a core to the guest where there are several.
-fn beside(engine: Engine, code: Vec<u8>) -> Result<Receiver<Result<Module>>> {
-    let (sender, receiver) = channel();
-    let others = std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
-    let compile = move || -> Result<Module> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(others).build()?;
-        pool.install(|| Module::new(&engine, code)).map_err(wasmtime_error)
+/// A thread that does one job after the other, and leaves a core to the guest where there are several.
+fn worker(engine: Engine) -> Result<(Sender<Job>, Receiver<Result<Done>>)> {
+    let (jobs, todo) = channel();
+    let (say, done) = channel();
+    let others = available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(others).build()?;
+    let compile = move |code: &[u8]| pool.install(|| Module::new(&engine, code)).map_err(wasmtime_error);
+    let work = move |job| match job {
+        Job::Compile(code) => Ok(Done::Compiled(compile(&code)?)),
+        Job::Translate(token, profile, first) => {
+            let Some(batch) = module::batch(&profile, first) else {
+                return Ok(Done::Translated(token, None));
+            };
+            Ok(Done::Translated(token, Some((compile(&batch.module)?, batch))))
+        }
     };
     std::thread::Builder::new()
-        .name("compile".to_string())
-        // When the guest has ended meanwhile, nobody listens.
-        .spawn(move || drop(sender.send(compile())))
+        .name("translate".to_string())
+        .spawn(move || {
+            for job in todo {
+                // When the guest has ended meanwhile, nobody listens.
+                if say.send(work(job)).is_err() {
+                    break;
+                }
+            }
+        })
         .context("cannot start a thread")?;
-    Ok(receiver)
+    Ok((jobs, done))
 }

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub total: Duration,
     /// Bytes read from the chunk store.
     pub chunk_bytes: u64,
+    /// Functions translated while the guest ran.
+    pub translated: u32,
     /// Why not one guest instruction ran.
     pub not_started: Option<String>,
 }
@@ -163,6 +165,7 @@ fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, late: Late, options: Optio
     host.run(store)?;
     let start = store.data().start;
     let mut outcome = host.outcome;
+    outcome.translated = host.late.functions;
     let memory = vm.memory.data(&*store);
     outcome.total = start.elapsed();
     if outcome.first_output.is_zero() {
@@ -199,7 +202,8 @@ impl Host<'_> {
             self.serve(store)?;
             let status = self.vm.resume(&mut *store, BUDGET)?;
             self.serve(store)?;
-            self.late.step(self.vm, &mut *store, !self.outcome.first_output.is_zero())?;
+            let written = !self.outcome.first_output.is_zero();
+            self.events.extend(self.late.step(self.vm, &mut *store, written)?);
             match status {
                 Status::Exited => return Ok(()),
                 Status::Frozen => bail!("the engine froze although nobody asked it to"),
@@ -238,6 +242,7 @@ impl Host<'_> {
             posted += 1;
         }
         self.events.drain(..posted);
+        let mut hot = Vec::new();
         while let Some(entry) = vm.ring.take(memory)? {
             let buffer = ring::buffer(memory, &entry)
                 .context("the engine asks for a transfer outside of its memory")?;
@@ -268,10 +273,19 @@ impl Host<'_> {
                     self.log(entry.arg, buffer);
                     0
                 }
+                Some(Op::Translate) => {
+                    hot.push((entry.token, buffer.to_vec()));
+                    continue;
+                }
                 None => negative(Errno::NOSYS),
             };
             if !vm.ring.complete(memory, entry.token, result)? {
                 self.events.push((entry.token, result));
+            }
+        }
+        for (token, profile) in hot {
+            if !self.late.translate(vm, &mut *store, token, profile)? {
+                self.events.push((token, negative(Errno::NOSYS)));
             }
         }
         Ok(())

@@ -11,11 +11,9 @@
 //! renumbered and the code section is copied as it is.
 
 use anyhow::{Context, Result, bail};
-use friscy_translator::Output;
+use friscy_translator::{Output, module};
 use wasm_encoder::Encode;
 use wasmparser::{DataKind, Operator, Parser, Payload, TableType};
-
-use crate::native;
 
 /// Zero bytes that are cheaper to store than to start a new segment for: they compress to nothing, and
 /// facts measured on 53 MB give 15 segments instead of 10,002 at the same compressed size.
@@ -341,7 +339,7 @@ pub fn link(
             id::DATA | id::DATA_COUNT => {}
             id::EXPORT => {
                 let mut item = Vec::new();
-                native::TABLE.encode(&mut item);
+                module::TABLE.encode(&mut item);
                 // table, of which there is one
                 item.extend([1, 0]);
                 append(&mut code, id, body, &[item])?;

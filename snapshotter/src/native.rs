@@ -7,17 +7,11 @@
 //!   memory and table and put themselves into their slots.
 
 use anyhow::{Context, Result, bail};
-use wasm_encoder::{ConstExpr, Encode, EntityType, ImportSection, MemoryType, RefType, TableType};
+use friscy_translator::module;
+use wasm_encoder::{ConstExpr, Encode, TableType};
 use wasmparser::{ElementItems, ElementKind, FromReader, Operator, Parser, Payload, SectionLimited};
 
 use crate::link::{id, section};
-
-/// Module of the imports of translated code.
-pub const IMPORTS: &str = "friscy";
-/// Name of the memory, there and in the engine's exports.
-pub const MEMORY: &str = "memory";
-/// Name of the table, there and in the engine's exports.
-pub const TABLE: &str = "friscy_table";
 
 /// An app in parts, each a module.
 #[derive(Debug)]
@@ -45,7 +39,7 @@ pub fn split(app: &[u8], functions: u32) -> Result<Parts> {
                 let count = types.count().saturating_sub(own);
                 section(&mut engine, id, &items(count, &[cut(app, types, own)?.0]));
                 section(&mut late, id, body);
-                imports(&mut late);
+                push(&mut late, id::IMPORT, &module::imports());
             }
             Payload::FunctionSection(all) => {
                 let count = all.count();
@@ -62,14 +56,14 @@ pub fn split(app: &[u8], functions: u32) -> Result<Parts> {
             }
             Payload::MemorySection(_) => {
                 let mut memories = wasm_encoder::MemorySection::new();
-                memories.memory(LEAST_MEMORY);
+                memories.memory(module::ANY_MEMORY);
                 push(&mut engine, id, &memories);
             }
             Payload::TableSection(tables) => {
                 let table = tables.into_iter().next().context("the engine has no table")??;
                 let own = table.ty.initial.checked_sub(functions.into()).context("the table is too small")?;
                 let mut tables = wasm_encoder::TableSection::new();
-                tables.table(TableType { minimum: own, ..ANY_TABLE });
+                tables.table(TableType { minimum: own, ..module::ANY_TABLE });
                 push(&mut engine, id, &tables);
             }
             Payload::CodeSectionStart { count, .. } => {
@@ -86,19 +80,6 @@ pub fn split(app: &[u8], functions: u32) -> Result<Parts> {
         }
     }
     Ok(Parts { engine, translated: (functions > 0).then_some((late, functions)) })
-}
-
-const LEAST_MEMORY: MemoryType =
-    MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
-const ANY_TABLE: TableType =
-    TableType { element_type: RefType::FUNCREF, table64: false, minimum: 0, maximum: None, shared: false };
-
-/// What translated code imports.
-fn imports(out: &mut Vec<u8>) {
-    let mut imports = ImportSection::new();
-    imports.import(IMPORTS, MEMORY, EntityType::Memory(LEAST_MEMORY));
-    imports.import(IMPORTS, TABLE, EntityType::Table(ANY_TABLE));
-    push(out, id::IMPORT, &imports);
 }
 
 /// A body of the code section, which is not looked into.

@@ -80,12 +80,13 @@ fn print_stats(outcome: &Outcome, before: u64) {
     let mips = if run > 0.0 { here as f64 / run / 1e6 } else { 0.0 };
     eprintln!(
         "friscy-snap: {here} instructions in {run:.3} s ({mips:.0} MIPS); opened in {:.1} ms, first output after \
-         {:.1} ms; CPU {:.3} s; memory {}, read from the chunk store {}",
+         {:.1} ms; CPU {:.3} s; memory {}, read from the chunk store {}; translated {} functions",
         outcome.opened.as_secs_f64() * 1e3,
         outcome.first_output.as_secs_f64() * 1e3,
         host::cpu_time().as_secs_f64(),
         size(outcome.memory_bytes),
         size(outcome.chunk_bytes),
+        outcome.translated,
     );
 }
 

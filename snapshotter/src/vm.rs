@@ -7,12 +7,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::Status;
+use friscy_translator::module;
 use wasmtime::{
-    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Ref, Store, TypedFunc,
+    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Ref, Store, Table,
+    TypedFunc,
 };
 
+use crate::cache;
 use crate::ring::Ring;
-use crate::{cache, native};
 
 const WASI: &str = "wasi_snapshot_preview1";
 /// WASI's EFAULT.
@@ -257,14 +259,8 @@ impl Vm {
     }
 
     /// Tell where the functions that the link stage appends can be entered.
-    pub fn translations(&self, mut store: impl AsContextMut, map: &Translations) -> Result<()> {
-        let bytes = map.to_bytes();
-        let at = self.put(&mut store, &bytes)?;
-        let load: TypedFunc<(u32, u32), u32> =
-            self.instance.get_typed_func(&mut store, "friscy_translations").map_err(wasmtime_error)?;
-        let answer = load.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
-        self.free.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
-        self.checked(&store, answer)
+    pub fn translations(&self, store: impl AsContextMut, map: &Translations) -> Result<()> {
+        self.pass(store, "friscy_translations", &map.to_bytes())
     }
 
     /// Whether the table holds the functions that the packer translated.
@@ -274,13 +270,38 @@ impl Vm {
         set.call(&mut store, present.into()).map_err(wasmtime_error)
     }
 
-    /// Put translated code, a module of [`native`]'s form, into `functions` new slots of the table.
-    pub fn add(&self, mut store: impl AsContextMut, code: &Module, functions: u32) -> Result<()> {
-        let table = self.instance.get_table(&mut store, native::TABLE);
-        let table = table.context("the engine exports no table; pack the image again")?;
-        table.grow(&mut store, functions.into(), Ref::Func(None)).map_err(wasmtime_error)?;
+    fn table(&self, store: impl AsContextMut) -> Result<Table> {
+        self.instance
+            .get_table(store, module::TABLE)
+            .context("the engine exports no table; pack the image again")
+    }
+
+    /// Add empty slots to the table; the first of them.
+    pub fn add_slots(&self, mut store: impl AsContextMut, count: u32) -> Result<u32> {
+        let first = self.table(&mut store)?.grow(&mut store, count.into(), Ref::Func(None));
+        Ok(u32::try_from(first.map_err(wasmtime_error)?)?)
+    }
+
+    /// Put translated code, a module of [`module`]'s form, into its slots of the table, which are there.
+    pub fn add(&self, mut store: impl AsContextMut, code: &Module) -> Result<()> {
+        let table = self.table(&mut store)?;
         Instance::new(&mut store, code, &[self.memory.into(), table.into()]).map_err(wasmtime_error)?;
         Ok(())
+    }
+
+    /// Tell where the functions of a module that was added can be entered.
+    pub fn add_translations(&self, mut store: impl AsContextMut, map: &[u8]) -> Result<()> {
+        self.pass(&mut store, "friscy_add_translations", map)
+    }
+
+    /// Have an export read `bytes`.
+    fn pass(&self, mut store: impl AsContextMut, export: &str, bytes: &[u8]) -> Result<()> {
+        let at = self.put(&mut store, bytes)?;
+        let load: TypedFunc<(u32, u32), u32> =
+            self.instance.get_typed_func(&mut store, export).map_err(wasmtime_error)?;
+        let answer = load.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.free.call(&mut store, (at, bytes.len() as u32)).map_err(wasmtime_error)?;
+        self.checked(&store, answer)
     }
 
     /// First call after opening.

@@ -1,10 +1,10 @@
-//! Code that was translated when the image was packed: programs print the same with it, without it, and when it
-//! comes while they run. What translated instructions do is `isa_fuzz`'s matter.
+//! Code that was translated when the image was packed, or while it runs: programs print the same with it, without
+//! it, and when it comes meanwhile. What translated instructions do is `isa_fuzz`'s matter.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use friscy_tests::oracle::{LIMIT, finish, friscy_snap, tar, work};
+use friscy_tests::oracle::{Image, LIMIT, finish, friscy_snap, tar, work};
 
 /// Long enough for translated code to be compiled meanwhile.
 const SCRIPT: &str = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; echo $i; \
@@ -52,4 +52,33 @@ fn tiny_prints_the_same_whenever_translated_code_comes() {
     let off = pack("off", &["--aot", "off"]);
     assert!(bytes(&off).len() < bytes(&app).len());
     assert_eq!(run(&off, &[]), PRINTS);
+}
+
+#[test]
+fn tiny_has_translated_while_it_runs_what_nobody_foresaw() {
+    let app = pack("unforeseen", &["--aot", "off"]);
+    let mut command = Command::new(friscy_snap());
+    command.args(["run", "--stats"]).arg(&app).args(["--", "/bin/sh", "-c"]);
+    command.arg("i=0; while [ $i -lt 15000 ]; do i=$((i+1)); done; echo $i");
+    let outcome = finish(command, b"", LIMIT);
+    assert_eq!((outcome.code, outcome.stdout), (Some(0), b"15000\n".to_vec()));
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let count = said.split("translated ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| count > 0), "{said}");
+}
+
+/// A loop in writable memory, long enough to be translated, and changed three times.
+const REWRITES: &str = "
+import ctypes, mmap, struct
+m = mmap.mmap(-1, 4096, prot=7)
+f = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
+for k in (1, 2, 3, 1):
+    # li t0, 0; 1: addi t0, t0, k; addi a0, a0, -1; bnez a0, 1b; mv a0, t0; ret
+    m[:24] = struct.pack('<6I', 0x293, k << 20 | 0x28293, 0xfff50513, 0xfe051ce3, 0x28513, 0x8067)
+    print(f(14000000), f(14000000))
+";
+
+#[test]
+fn debian_python3_rewrites_code_that_was_translated() {
+    Image::get("debian-python3").all_same([(vec!["/usr/bin/python3", "-c", REWRITES], "")]);
 }

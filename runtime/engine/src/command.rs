@@ -152,7 +152,8 @@ impl Streams {
                     0
                 }
                 Some(Op::ChunkFetch | Op::ChunkRefetch) => self.chunk(&entry),
-                None => EIO,
+                // It never says that it translates.
+                Some(Op::Translate) | None => EIO,
             };
             self.complete(entry.token, result);
         }

@@ -14,6 +14,7 @@
 
 use friscy_formats::aot::Entry;
 
+use super::heat::{Heat, PageHeat};
 use super::isa::{Format, Instr};
 use super::library::{Found, Library};
 use super::lower::{self, Source};
@@ -42,6 +43,8 @@ pub(super) struct Page {
     digest: Option<[u8; 32]>,
     /// Its index in the profile.
     profiled: Option<u32>,
+    /// Where control came in, and where samples found it.
+    heat: PageHeat,
 }
 
 /// Decoded code of one address space.
@@ -57,6 +60,8 @@ pub struct CodeCache {
     space: u32,
     /// Edition of the library that pages were met with.
     edition: u32,
+    /// What samples found.
+    heat: Heat,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -99,15 +104,6 @@ impl CodeCache {
         (op.code == Code::Enter).then(|| page.entry(&op))?
     }
 
-    /// A sample found execution at `pc`, if that is recorded.
-    pub(super) fn sample(&self, pc: u64, library: &Library) {
-        if let Some(Some(page)) = self.pages.get((pc / PAGE) as usize)
-            && let Some(profiled) = page.profiled
-        {
-            library.sample(profiled, (pc % PAGE) as u16);
-        }
-    }
-
     /// Whether a page has decoded code.
     pub fn contains(&self, page: u64) -> bool {
         usize::try_from(page).is_ok_and(|page| self.pages.get(page).is_some_and(Option::is_some))
@@ -116,6 +112,11 @@ impl CodeCache {
     /// Forget everything and free it: before a snapshot.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Its pages and what samples found, for who looks at both.
+    pub(super) fn parts(&mut self) -> (&mut [Option<Box<Page>>], &mut Heat) {
+        (&mut self.pages, &mut self.heat)
     }
 
     /// Make the page of `addr` writable again if only its decoded code kept it from that.
@@ -157,6 +158,9 @@ impl CodeCache {
         let Some(page) = &mut self.pages[slot] else { return Ok(()) };
         let before = page.ops.len();
         let starts = page.decode(pc, ram);
+        if entered {
+            page.heat.enter((pc % PAGE) as u16);
+        }
         self.ops += page.ops.len() - before;
         if let Some(profiled) = page.profiled {
             library.decoded(profiled, &starts, entered.then_some((pc % PAGE) as u16));
@@ -230,13 +234,38 @@ impl Page {
             translated: None,
             digest: None,
             profiled: None,
+            heat: PageHeat::default(),
         })
+    }
+
+    /// What samples found in it.
+    pub(super) fn heat(&mut self) -> &mut PageHeat {
+        &mut self.heat
+    }
+
+    /// Its index in the profile.
+    pub(super) fn profiled(&self) -> Option<u32> {
+        self.profiled
+    }
+
+    /// Translated code can be entered at the instruction at `pc`.
+    pub(super) fn enters(&self, pc: u64) -> bool {
+        self.ops[usize::from(self.index(pc))].code == Code::Enter
+    }
+
+    /// Page offsets of the instructions that were decoded.
+    pub(super) fn starts(&self) -> impl Iterator<Item = u16> {
+        (0..PAGE as u16).step_by(2).filter(|&at| self.index[usize::from(at / 2)] != 0)
+    }
+
+    /// Hash of its contents.
+    pub(super) fn digest(&mut self, number: u64, ram: Ram) -> [u8; 32] {
+        *self.digest.get_or_insert_with(|| *blake3::hash(&*ram.contents(number)).as_bytes())
     }
 
     /// What the library has for this page, which is number `number`.
     fn look_up(&mut self, number: u64, ram: Ram, library: &Library) -> Option<Found> {
-        let digest = || *self.digest.get_or_insert_with(|| *blake3::hash(&*ram.contents(number)).as_bytes());
-        library.find(digest).filter(|found| u64::from(found.page.below) <= number)
+        library.find(|| self.digest(number, ram)).filter(|found| u64::from(found.page.below) <= number)
     }
 
     /// What an `Enter` op stands for.

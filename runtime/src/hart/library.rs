@@ -4,11 +4,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use friscy_formats::aot::{Place, Profile, ProfilePage, TranslatedPage, Translations, mark};
 
 use crate::mm::PAGE;
+
+/// Instructions between two samples, while what runs is recorded.
+const SAMPLE: u64 = 10_000;
+/// The same, while the host translates what is hot.
+const LIVE_SAMPLE: u64 = 1 << 16;
 
 /// Translated code and the profile. Cheap when there is neither.
 #[derive(Default)]
@@ -19,6 +25,20 @@ pub struct Library {
     /// Raised when [`Library::find`] answers differently from then on.
     edition: Cell<u32>,
     recorder: RefCell<Option<Recorder>>,
+    /// Identities of the pages that the host was or will be asked to translate; `None` while it does not.
+    asked: RefCell<Option<BTreeMap<[u8; 32], u32>>>,
+    request: RefCell<Request>,
+}
+
+/// The one request for a translation.
+#[derive(Default)]
+enum Request {
+    #[default]
+    None,
+    /// To be sent.
+    Ready(Profile),
+    /// The host works on it.
+    Sent,
 }
 
 /// A page that has translated code.
@@ -59,11 +79,95 @@ impl Library {
     /// Use this translated code, and no other, from the next run on. The caller promises that the slots hold what
     /// [`super::translated`] describes.
     pub fn load(&self, translations: Translations) {
-        let found = |(index, page): (usize, TranslatedPage)| {
-            (page.digest, Found { identity: index as u32 + 1, page: Rc::new(page) })
-        };
-        *self.translated.borrow_mut() = translations.pages.into_iter().enumerate().map(found).collect();
+        let found =
+            |page: TranslatedPage| (page.digest, Found { identity: page.identity, page: Rc::new(page) });
+        *self.translated.borrow_mut() = translations.pages.into_iter().map(found).collect();
         self.change();
+    }
+
+    /// Use this translated code as well, from the next run on; where both can be entered, this one. The caller
+    /// promises what that of [`Library::load`] does.
+    pub fn add(&self, translations: Translations) {
+        let mut translated = self.translated.borrow_mut();
+        for new in translations.pages {
+            let found = translated
+                .entry(new.digest)
+                .or_insert_with(|| Found { identity: new.identity, page: Rc::default() });
+            let mut page = TranslatedPage::clone(&found.page);
+            (page.digest, page.identity) = (new.digest, found.identity);
+            (page.below, page.above) = (page.below.max(new.below), page.above.max(new.above));
+            page.entries.retain(|old| new.entries.binary_search_by_key(&old.at, |entry| entry.at).is_err());
+            page.entries.extend(new.entries);
+            page.entries.sort_unstable_by_key(|entry| entry.at);
+            found.page = Rc::new(page);
+        }
+        drop(translated);
+        self.change();
+    }
+
+    /// Forget the functions in these slots of the table, from the next run on.
+    pub fn remove(&self, slots: &Range<u32>) {
+        for found in self.translated.borrow_mut().values_mut() {
+            if found.page.entries.iter().any(|entry| slots.contains(&entry.slot)) {
+                let mut page = TranslatedPage::clone(&found.page);
+                page.entries.retain(|entry| !slots.contains(&entry.slot));
+                found.page = Rc::new(page);
+            }
+        }
+        self.change();
+    }
+
+    /// Whether the host translates code while it runs. It does not unless told otherwise.
+    pub fn set_translator(&self, present: bool) {
+        self.asked.replace(present.then(BTreeMap::new));
+        self.request.replace(Request::None);
+    }
+
+    /// Whether the next hot code could be sent to the host.
+    pub(super) fn wants_hot_code(&self) -> bool {
+        self.asked.borrow().is_some() && matches!(*self.request.borrow(), Request::None)
+    }
+
+    /// What is sampled in a run: instructions from one sample to the next.
+    pub(super) fn sampling(&self) -> Option<u64> {
+        match self.recording() {
+            true => Some(SAMPLE),
+            false => self.asked.borrow().is_some().then_some(LIVE_SAMPLE),
+        }
+    }
+
+    /// The identity of a page with these contents, for the host.
+    pub(super) fn identity(&self, digest: [u8; 32]) -> u32 {
+        if let Some(found) = self.translated.borrow().get(&digest) {
+            return found.identity;
+        }
+        let mut asked = self.asked.borrow_mut();
+        let asked = asked.get_or_insert_default();
+        let packed = self.translated.borrow().values().map(|found| found.identity).max().unwrap_or(0);
+        let next = asked.values().copied().max().unwrap_or(0).max(packed) + 1;
+        *asked.entry(digest).or_insert(next)
+    }
+
+    /// Have this code translated.
+    pub(super) fn request(&self, profile: Profile) {
+        self.request.replace(Request::Ready(profile));
+    }
+
+    /// The code that the host is to translate, once.
+    pub fn take_request(&self) -> Option<Profile> {
+        let mut request = self.request.borrow_mut();
+        match std::mem::replace(&mut *request, Request::Sent) {
+            Request::Ready(profile) => Some(profile),
+            other => {
+                *request = other;
+                None
+            }
+        }
+    }
+
+    /// The host has answered.
+    pub fn answered(&self) {
+        self.request.replace(Request::None);
     }
 
     /// Whether the table holds the functions, from the next run on. It does unless told otherwise.
@@ -128,6 +232,7 @@ impl Library {
         if page == next {
             let empty = [0; PAGE as usize / 128];
             recorder.profile.pages.push(ProfilePage {
+                identity: page + 1,
                 bytes: *bytes,
                 starts: empty,
                 entered: empty,

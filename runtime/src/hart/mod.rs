@@ -15,6 +15,7 @@ mod compressed;
 pub mod disasm;
 mod exec;
 mod fpu;
+mod heat;
 mod hot;
 pub mod isa;
 mod library;
@@ -92,9 +93,6 @@ pub enum Exit {
 /// for the optimised code to be entered.
 const SLICE: u64 = 1 << 21;
 
-/// Instructions between two samples, while what runs is recorded.
-const SAMPLE: u64 = 10_000;
-
 /// Run until something needs the kernel. `budget` falls by exactly the instructions retired, `regs.instret`
 /// rises by as many; an instruction that ends in an [`Exit`] has not retired.
 pub fn run(
@@ -106,9 +104,8 @@ pub fn run(
 ) -> Exit {
     let ram = Ram::new(window);
     code.refresh(ram, library);
-    let recording = library.recording();
-    let most = if recording { SAMPLE } else { SLICE };
-    let mut since_sample = 0;
+    let sampling = library.sampling();
+    let most = sampling.unwrap_or(SLICE);
     // Translated code left at pc for the interpreter, or is not wanted for another reason.
     let mut interpret = false;
     regs.x[0] = 0;
@@ -121,10 +118,8 @@ pub fn run(
             let retired = (slice - left) as u64;
             *budget -= retired;
             regs.instret += retired;
-            since_sample += retired;
-            if recording && since_sample >= SAMPLE {
-                since_sample = 0;
-                code.sample(regs.pc, library);
+            if sampling.is_some() {
+                code.sample(regs.pc, retired, most, ram, library);
             }
             leave
         } else if *budget > 0 {

@@ -138,6 +138,8 @@ pub(crate) struct Code {
     pub(crate) pages: BTreeMap<u64, u32>,
     /// What was seen there, owned or not: for looking at neighbours.
     pub(crate) all: BTreeMap<u64, u32>,
+    /// Page number to identity.
+    pub(crate) identities: BTreeMap<u64, u32>,
 }
 
 /// Assign each page content to the first space that shows it.
@@ -148,11 +150,14 @@ pub(crate) fn spaces(profile: &Profile) -> Vec<Code> {
     let mut owned = BTreeSet::new();
     let mut spaces: BTreeMap<u32, Code> = BTreeMap::new();
     for place in places {
-        let code = spaces
-            .entry(place.space)
-            .or_insert_with(|| Code { pages: BTreeMap::new(), all: BTreeMap::new() });
+        let code = spaces.entry(place.space).or_insert_with(|| Code {
+            pages: BTreeMap::new(),
+            all: BTreeMap::new(),
+            identities: BTreeMap::new(),
+        });
         // The latest contents of a page that changed; what they were before is translated elsewhere or not at all.
         code.all.insert(place.number.into(), place.page);
+        code.identities.insert(place.number.into(), profile.pages[place.page as usize].identity);
         if owned.insert(place.page) {
             code.pages.insert(place.number.into(), place.page);
         }

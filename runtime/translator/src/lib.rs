@@ -22,6 +22,7 @@ mod flow;
 mod fma;
 mod fp;
 mod mem;
+pub mod module;
 mod ops;
 mod structure;
 #[cfg(test)]
@@ -107,6 +108,7 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
         .pages
         .iter()
         .map(|page| TranslatedPage {
+            identity: page.identity,
             digest: *blake3::hash(&page.bytes).as_bytes(),
             ..TranslatedPage::default()
         })
@@ -245,7 +247,7 @@ fn function(code: &Code, region: &Region, options: Options) -> Option<(Vec<u8>, 
     entries.iter().enumerate().for_each(|(i, &block)| block_of[1 + i] = block);
     (0..blocks.len()).for_each(|block| block_of[first_block + block] = block);
     let node_of: Vec<usize> = (0..blocks.len()).map(|block| first_block + block).collect();
-    let identity = |address: u64| code.pages[&page_of(address)] + 1;
+    let identity = |address: u64| code.identities[&page_of(address)];
     let body = emit::body(Context {
         region,
         flow: &flow,

@@ -12,6 +12,7 @@ use crate::{CHECK_TYPE, Options, Output, REGION_TYPE, translate};
 /// A page of these instructions, all executed, entered at the first.
 fn page(program: &[u32]) -> ProfilePage {
     let mut page = ProfilePage {
+        identity: 0,
         bytes: [0; PAGE],
         starts: [0; PAGE / 128],
         entered: [0; PAGE / 128],
@@ -27,7 +28,8 @@ fn page(program: &[u32]) -> ProfilePage {
 
 fn profile(pages: Vec<ProfilePage>) -> Profile {
     let places = (0..pages.len() as u32).map(|page| Place { space: 1, number: 16 + page, page }).collect();
-    Profile { pages, places }
+    let numbered = pages.into_iter().zip(1..).map(|(page, identity)| ProfilePage { identity, ..page });
+    Profile { pages: numbered.collect(), places }
 }
 
 fn translated(profile: &Profile) -> Output {

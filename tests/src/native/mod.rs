@@ -296,6 +296,7 @@ impl NativeHost {
             Some(Op::ConsoleRead | Op::ChunkFetch | Op::ChunkRefetch) => {
                 bail!("the chunk store is in memory: nothing to fetch")
             }
+            Some(Op::Translate) => bail!("nobody said that code is translated here"),
             None => bail!("unknown ring operation {}", s.op),
         }
         self.door().complete(s.token, s.len as i64);
