@@ -37,7 +37,7 @@ export function app(changes = {}) {
     engine = readFileSync(out);
   }
   const manifest = {
-    format: 2,
+    format: 3,
     engine: "0.0.0",
     image: { tags: ["fake:latest"] },
     entry: { argv: ["/bin/fake"], hostname: "fake", tty: true },

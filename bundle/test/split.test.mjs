@@ -52,12 +52,11 @@ async function session(page) {
   await shows(page, /A SMALL WORLD\n(.*\n)*all there/);
 }
 
-test("contents come by Range, what was profiled in one request", { skip: missing }, () =>
+test("contents that were not foreseen come by Range", { skip: missing }, () =>
   visit("range", { ranges: true }, async (page, site) => {
     await session(page);
     const ranges = site.requests.filter(({ path }) => path.endsWith(".chunks")).map(({ range }) => range);
     assert.ok(ranges.length > 0 && ranges.every((range) => /^bytes=\d+-\d+$/.test(range ?? "")), String(ranges));
-    assert.match(ranges[0] ?? "", /^bytes=0-/);
   }));
 
 test("contents come as files where there is no Range", { skip: missing }, () =>
@@ -68,6 +67,8 @@ test("contents come as files where there is no Range", { skip: missing }, () =>
 
 test("a server that is gone for a while is waited for", { skip: missing }, () =>
   visit("range", { ranges: true, refuse: ({ path }, count) => path.endsWith(".chunks") && count < 6 }, async (page) => {
+    await shows(page, "This is a Linux program");
+    await page.keyboard.type("cat README >/dev/null\r");
     await page.waitForFunction(() => /trying again/.test(document.querySelector("#status")?.textContent ?? ""));
     await session(page);
     assert.equal(await page.locator("#status").textContent(), "running");
@@ -82,6 +83,8 @@ test("damaged contents are asked for again, then told", { skip: missing }, async
   writeFileSync(file, damaged);
   try {
     await visit("range", { ranges: true }, async (page, site) => {
+      await shows(page, "This is a Linux program");
+      await page.keyboard.type("cat README\r");
       await shows(page, /a chunk[^]*damaged/);
       assert.ok(site.requests.filter(({ path }) => path.endsWith(".chunks")).length >= 3);
     });
@@ -92,5 +95,7 @@ test("damaged contents are asked for again, then told", { skip: missing }, async
 
 test("missing contents are told", { skip: missing }, () =>
   visit("range", { ranges: true, gone: /\.chunks$/ }, async (page) => {
+    await shows(page, "This is a Linux program");
+    await page.keyboard.type("cat README\r");
     await shows(page, /Contents of files are missing: the server answered\s+404/);
   }));

@@ -8,7 +8,7 @@ import { Errno, EVENT_SIGNAL, EVENT_WINSIZE, Op, Ring, Status } from "./ring.js"
 import { Exit, imports, monotonicMs } from "./wasi.js";
 
 /** The manifest's format that this host reads. */
-const FORMAT = 2;
+const FORMAT = 3;
 /** A Log line that a user has to know. */
 export const LOG_FAILURE = 2;
 /** Instructions in a slice: the first, and the bounds of what it adapts to. */

@@ -27,3 +27,4 @@ pub mod vfs;
 #[cfg(feature = "host")]
 pub mod vfs_build;
 mod vfs_check;
+pub mod warm;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::ImageConfig;
 
 /// Raised when app.wasm changes in a way that older hosts cannot open.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -118,9 +118,13 @@ pub struct ChunkInfo {
     /// blake3 of the store, in hexadecimal.
     pub digest: String,
     /// So many bytes from its start are read soon after opening: the chunks that a run at pack time went on to
-    /// touch after the freeze point, in the order in which it did. A host fetches them at once.
+    /// touch after the freeze point, in the order in which it did, when not all that it read of them is warm. A host
+    /// fetches them at once.
     #[serde(default)]
     pub profile_bytes: u64,
+    /// Bytes of chunks that are also in app.wasm as they are: see [`crate::warm`].
+    #[serde(default)]
+    pub warm_bytes: u64,
 }
 
 /// Bytes of the parts of app.wasm.

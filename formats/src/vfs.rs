@@ -24,11 +24,12 @@ use std::mem::offset_of;
 use rkyv::{Archive, Serialize};
 
 use crate::chunk::{Chunk, Encoding};
+use crate::warm::{Warm, WarmBlocks};
 
 /// First bytes of an archive.
 pub const MAGIC: [u8; 8] = *b"FRSCVFS\0";
 /// Raised when a record changes its meaning. In the header, so that it can be read whatever the version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Magic, version (u32), four zero bytes.
 pub const HEADER_BYTES: usize = 16;
 /// What the address of an archive must be divisible by.
@@ -65,6 +66,8 @@ pub struct Vfs {
     pub(crate) bytes: Vec<u8>,
     /// Length of the chunk store.
     pub(crate) store_bytes: u64,
+    /// Blocks in the warm segment; see [`crate::warm`].
+    pub(crate) warm_blocks: u32,
 }
 
 /// 24 bytes.
@@ -125,7 +128,7 @@ pub(crate) struct ExtentRecord {
 }
 const _: () = assert!(size_of::<ArchivedExtentRecord>() == 20);
 
-/// 56 bytes.
+/// 56 bytes. A chunk that is no shorter in the store than raw is stored raw.
 #[derive(Debug, Clone, Copy, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub(crate) struct ChunkRecord {
@@ -133,7 +136,10 @@ pub(crate) struct ChunkRecord {
     pub(crate) offset: u64,
     pub(crate) stored_len: u32,
     pub(crate) raw_len: u32,
-    pub(crate) encoding: u8,
+    /// Which of its blocks are in the warm segment.
+    pub(crate) warm: u32,
+    /// Where the first of them is there, in blocks.
+    pub(crate) warm_at: u32,
 }
 const _: () = assert!(size_of::<ArchivedChunkRecord>() == 56);
 
@@ -187,19 +193,23 @@ pub fn access(bytes: &[u8]) -> Result<&ArchivedVfs, VfsError> {
     Ok(vfs)
 }
 
-/// Gives each chunk of `archive` another place in the store, by number: the store was put into another order.
-/// Nothing else changes. The length of the store stays.
-pub fn place_chunks(archive: &mut [u8], offsets: &[u64]) -> Result<(), VfsError> {
+/// Gives each chunk of `archive` another place in the store, by number, and its warm blocks: the store was put into
+/// another order. Nothing else changes. The length of the store stays.
+pub fn place_chunks(archive: &mut [u8], offsets: &[u64], warm: &Warm) -> Result<(), VfsError> {
     let vfs = access(archive)?;
-    let misfit = |_| VfsError::Layout("another number of chunks".to_owned());
-    let count = u32::try_from(offsets.len()).map_err(misfit)?;
-    if vfs.chunk_count() != count {
+    if vfs.chunks.len() != offsets.len() {
         return Err(VfsError::Layout("another number of chunks".to_owned()));
     }
     let table = vfs.chunks.as_ptr().addr() - archive.as_ptr().addr();
-    for (row, offset) in offsets.iter().enumerate() {
-        let field = table + row * size_of::<ArchivedChunkRecord>() + offset_of!(ArchivedChunkRecord, offset);
-        archive[field..field + 8].copy_from_slice(&offset.to_le_bytes());
+    let blocks = (&raw const vfs.warm_blocks).addr() - archive.as_ptr().addr();
+    let mut set = |field: usize, bytes: &[u8]| archive[field..field + bytes.len()].copy_from_slice(bytes);
+    set(blocks, &warm.blocks().to_le_bytes());
+    for (index, offset) in offsets.iter().enumerate() {
+        let row = table + index * size_of::<ArchivedChunkRecord>();
+        let WarmBlocks { mask, at } = warm.of(index as u32);
+        set(row + offset_of!(ArchivedChunkRecord, offset), &offset.to_le_bytes());
+        set(row + offset_of!(ArchivedChunkRecord, warm), &mask.to_le_bytes());
+        set(row + offset_of!(ArchivedChunkRecord, warm_at), &at.to_le_bytes());
     }
     access(archive).map(|_| ())
 }
@@ -222,6 +232,12 @@ pub struct Extent {
     pub chunk: u32,
     /// Where they begin in the chunk's raw bytes.
     pub chunk_offset: u32,
+}
+
+impl ArchivedChunkRecord {
+    pub(crate) fn encoding(&self) -> Encoding {
+        if self.stored_len == self.raw_len { Encoding::Raw } else { Encoding::Zstd }
+    }
 }
 
 impl ArchivedVfs {
@@ -258,8 +274,22 @@ impl ArchivedVfs {
             offset: record.offset.to_native(),
             stored_len: record.stored_len.to_native(),
             raw_len: record.raw_len.to_native(),
-            encoding: Encoding::from_u8(record.encoding)?,
+            encoding: record.encoding(),
         })
+    }
+
+    /// Which blocks of chunk number `index` are in the warm segment.
+    pub fn warm(&self, index: u32) -> WarmBlocks {
+        let record = self.chunks.get(index as usize);
+        record.map_or(WarmBlocks::default(), |r| WarmBlocks {
+            mask: r.warm.to_native(),
+            at: r.warm_at.to_native(),
+        })
+    }
+
+    /// Blocks in the warm segment.
+    pub fn warm_blocks(&self) -> u32 {
+        self.warm_blocks.to_native()
     }
 
     /// Length of the chunk store in bytes.

@@ -85,7 +85,8 @@ pub fn build<W: Write>(
             offset: c.offset,
             stored_len: c.stored_len,
             raw_len: c.raw_len,
-            encoding: c.encoding as u8,
+            warm: 0,
+            warm_at: 0,
         })
         .collect();
     vfs.store_bytes = chunks.store_bytes;

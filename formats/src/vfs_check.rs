@@ -5,8 +5,9 @@
 //! cycles, sorted unique names, right link counts, extents in order and within
 //! their chunks, chunks within the store.
 
-use crate::chunk::{self, Encoding};
+use crate::chunk;
 use crate::vfs::{ArchivedVfs, DIRECTORY_SIZE, NAME_MAX, TARGET_MAX, VfsError, kind};
+use crate::warm::BLOCK;
 
 type Check = Result<(), VfsError>;
 
@@ -35,12 +36,14 @@ fn chunks(vfs: &ArchivedVfs) -> Check {
     let store = vfs.store_bytes();
     for (i, record) in vfs.chunks.iter().enumerate() {
         let (stored, raw) = (record.stored_len.to_native(), record.raw_len.to_native());
-        let encoding = Encoding::from_u8(record.encoding);
-        require(encoding.is_some(), "chunk encoding", i)?;
         require(raw > 0 && raw <= chunk::MAX_RAW_BYTES && stored > 0 && stored <= raw, "chunk length", i)?;
-        require(encoding != Some(Encoding::Raw) || stored == raw, "raw chunk length", i)?;
         let end = record.offset.to_native().checked_add(u64::from(stored));
         require(end.is_some_and(|end| end <= store), "chunk outside the store", i)?;
+        let (warm, at) = (record.warm.to_native(), u64::from(record.warm_at.to_native()));
+        let blocks = raw.div_ceil(BLOCK).min(u32::BITS);
+        require(u64::from(warm) >> blocks == 0, "warm block beyond its chunk", i)?;
+        let end = at + u64::from(warm.count_ones());
+        require(end <= u64::from(vfs.warm_blocks()), "warm block outside of its segment", i)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::chunk_order::Order;
 use crate::chunk_writer::ChunkOptions;
 use crate::tree::NoStreams;
 use crate::vfs::{self, ArchivedVfs, Inode, VfsError};
+use crate::warm::{BlockId, Warm};
 
 fn pseudo_random(len: usize, mut seed: u64) -> Vec<u8> {
     (0..len)
@@ -218,14 +219,14 @@ fn the_document_tells_the_layout() {
     let bytes = &built.archive[..];
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-    assert_eq!((&bytes[..8], u32_at(8), u32_at(12)), (&b"FRSCVFS\0"[..], 1, 0));
-    let root = bytes.len() - 64;
+    assert_eq!((&bytes[..8], u32_at(8), u32_at(12)), (&b"FRSCVFS\0"[..], 2, 0));
+    let root = bytes.len() - 72;
     let table = |index: usize| {
         let field = root + index * 8;
         (field.wrapping_add_signed(u32_at(field).cast_signed() as isize), u32_at(field + 4) as usize)
     };
     let [inodes, attributes, xattrs, entries, extents, chunks, pool] = std::array::from_fn(table);
-    assert_eq!(u64_at(root + 56), built.store.len() as u64);
+    assert_eq!((u64_at(root + 56), u32_at(root + 64)), (built.store.len() as u64, 0));
     let text = |at: u32, len: usize| &bytes[pool.0 + at as usize..][..len];
     // Root, then the first of its entries: bin, then ash.
     let entry_of = |ino: u32, index: u32| {
@@ -251,7 +252,7 @@ fn the_document_tells_the_layout() {
     let chunk = chunks.0 + u32_at(extent + 8) as usize * 56;
     let (offset, stored, raw) =
         (u64_at(chunk + 32) as usize, u32_at(chunk + 40) as usize, u32_at(chunk + 44));
-    assert_eq!((raw, bytes[chunk + 48]), (u32_at(extent + 16), 0));
+    assert_eq!((raw, u32_at(chunk + 48), u32_at(chunk + 52)), (u32_at(extent + 16), 0, 0));
     assert_eq!(bytes[chunk..chunk + 32], *blake3::hash(&built.store[offset..offset + stored]).as_bytes());
 }
 
@@ -267,11 +268,18 @@ fn a_store_in_another_order_holds_the_same_files() {
     let order = Order::new(&built.chunks.table, &[last, 0], &[]);
     let store: Vec<u8> =
         order.parts.iter().flat_map(|p| built.store[p.start as usize..p.end as usize].to_vec()).collect();
-    vfs::place_chunks(&mut built.archive, &order.offsets).unwrap();
+    let warm = Warm::new(BlockId::new(last, 0), 9);
+    vfs::place_chunks(&mut built.archive, &order.offsets, &warm).unwrap();
     let after = vfs::access(&built.archive).unwrap();
     assert_eq!(after.chunk(last).unwrap().offset, 0);
+    assert_eq!((after.warm_blocks(), after.warm(last).find(1)), (1, Some((1, 4095))));
     assert!(contents(after, after.inode(big(after)).unwrap(), &store) == wanted);
-    assert!(vfs::place_chunks(&mut built.archive, &order.offsets[1..]).is_err());
+    assert!(vfs::place_chunks(&mut built.archive, &order.offsets[1..], &warm).is_err());
     let outside = vec![u64::MAX; order.offsets.len()];
-    assert!(vfs::place_chunks(&mut built.archive, &outside).is_err());
+    assert!(vfs::place_chunks(&mut built.archive, &outside, &warm).is_err());
+    let beyond = Warm::new(BlockId::new(last, 31), 9);
+    assert!(
+        vfs::place_chunks(&mut built.archive, &order.offsets, &beyond).is_err(),
+        "the chunk has no such block"
+    );
 }

@@ -10,6 +10,7 @@ use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{EVENT_SIGNAL, EVENT_TRANSLATOR, EVENT_WINSIZE, Header, LogLevel, Op, Status};
 use friscy_formats::vfs::{self, ArchivedVfs};
+use friscy_formats::warm::BlockId;
 
 use crate::abi::Errno;
 use crate::fs::Vfs;
@@ -86,10 +87,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Start the first process, or, while nothing has run yet (freeze point
-    /// `entry`), another one in its place. The error is one clear line. A
-    /// program whose contents have to be fetched starts during [`resume`](Self::resume).
-    /// After that only the hostname and `strace` can change.
+    /// Have the first process started by the next [`resume`](Self::resume), or, while nothing has run yet (freeze
+    /// point `entry`), another one in its place; it logs why that fails, with a shell's exit code. After that only the
+    /// hostname and `strace` can change. The error is one clear line.
     pub fn boot(&mut self, boot: &Boot) -> Result<(), String> {
         if self.kernel.is_some() && !self.untouched {
             return self.change(boot);
@@ -115,14 +115,7 @@ impl Machine {
             self.ring.keep_output();
         }
         self.starting = true;
-        match self.try_start() {
-            Ok(()) | Err(StartError::Pending) => Ok(()),
-            Err(StartError::Failed(line)) => {
-                self.kernel = None;
-                self.starting = false;
-                Err(line)
-            }
-        }
+        Ok(())
     }
 
     /// What a program that runs can be given.
@@ -175,6 +168,19 @@ impl Machine {
     /// What was recorded. Recording ends.
     pub fn take_profile(&mut self) -> Option<Profile> {
         self.library.take_profile()
+    }
+
+    /// Record from now on which contents of files are read: for the packer.
+    pub fn record_reads(&mut self) {
+        if let Some(chunks) = self.kernel.as_ref().and_then(|kernel| kernel.vfs.chunks()) {
+            chunks.record();
+        }
+    }
+
+    /// What was read, in order. Recording ends.
+    pub fn take_reads(&mut self) -> Vec<BlockId> {
+        let chunks = self.kernel.as_ref().and_then(|kernel| kernel.vfs.chunks());
+        chunks.map(|chunks| chunks.take_touched()).unwrap_or_default()
     }
 
     /// Use this translated code, which the packer will append in these slots of the engine's table, after the freeze.

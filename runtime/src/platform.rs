@@ -1,5 +1,5 @@
 //! What the machine asks of the place it runs in without going through the
-//! ring: clocks, entropy and the file's own chunk segment. All of it is cheap
+//! ring: clocks, entropy and the file's own passive segments. All of it is cheap
 //! and harmless. Implemented by `runtime/engine` (WASI imports) and by tests.
 
 /// Clocks, entropy, and the chunk store when it is inside the Wasm file.
@@ -13,4 +13,7 @@ pub trait Platform {
     /// Copy `dst.len()` bytes of the chunk store from `offset`, when the store
     /// is a passive data segment. False: fetch it through the ring.
     fn chunk_segment(&self, offset: u64, dst: &mut [u8]) -> bool;
+    /// Copy `dst.len()` bytes of the warm segment ([`friscy_formats::warm`]) from `offset`. False: there is none here,
+    /// read the chunk.
+    fn warm_segment(&self, offset: u64, dst: &mut [u8]) -> bool;
 }

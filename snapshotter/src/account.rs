@@ -7,7 +7,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail};
 use friscy_formats::vfs::{self, ArchivedVfs};
 use serde::Serialize;
-use wasmparser::{DataKind, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 use crate::app::{App, BOOT_SECTION};
 
@@ -29,20 +29,23 @@ pub enum Kind {
     Index,
     /// The rest of the frozen memory: the engine's, the kernel's and the programs'.
     Memory,
-    /// Contents of files.
+    /// The chunk store.
     Contents,
+    /// Contents of files that are ready for use.
+    Warm,
     /// The digest at the end.
     Seal,
 }
 
 impl Kind {
     /// All of them, as they are listed.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Engine,
         Kind::Translated,
         Kind::Memory,
         Kind::Index,
         Kind::Contents,
+        Kind::Warm,
         Kind::Manifest,
         Kind::Boot,
         Kind::Seal,
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Index => "file index",
             Kind::Memory => "frozen memory",
             Kind::Contents => "file contents",
+            Kind::Warm => "warm blocks",
             Kind::Seal => "seal",
         }
     }
@@ -93,12 +97,10 @@ impl Account {
             match payload? {
                 Payload::CodeSectionEntry(body) => functions.push(in_memory(&body.range())?),
                 Payload::DataSection(segments) => {
-                    for segment in segments {
+                    for (segment, kind) in segments.into_iter().zip([Kind::Contents, Kind::Warm]) {
                         let segment = segment?;
-                        if let DataKind::Passive = segment.kind {
-                            let end = usize::try_from(segment.range.end)?;
-                            named.push((end - segment.data.len()..end, Kind::Contents));
-                        }
+                        let end = usize::try_from(segment.range.end)?;
+                        named.push((end - segment.data.len()..end, kind));
                     }
                 }
                 _ => {}
@@ -337,6 +339,8 @@ mod tests {
             // Segments and sections have short heads.
             assert!(bytes(Kind::Format) < 64 << 10, "{}", bytes(Kind::Format));
             assert_eq!(app.beside().is_some(), layout == Layout::Split);
+            assert_eq!(bytes(Kind::Warm), manifest.chunks.warm_bytes);
+            assert!(bytes(Kind::Warm) > 0, "the shell reads itself");
 
             let shares = shares(&app).expect("an index");
             assert_eq!(shares.iter().map(|share| share.stored_bytes).sum::<u64>(), app.store().len() as u64);

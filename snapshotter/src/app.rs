@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use friscy_formats::app;
@@ -23,7 +24,7 @@ pub const BOOT_SECTION: &str = "friscy.boot";
 /// An app.wasm.
 #[derive(Debug)]
 pub struct App {
-    bytes: Mapped,
+    bytes: Arc<Mapped>,
     /// What it says of itself.
     pub manifest: Manifest,
     /// What it started.
@@ -37,6 +38,7 @@ pub struct App {
     /// Active segments: address, and where their bytes are.
     runs: Vec<(u32, Range<usize>)>,
     store: Range<usize>,
+    warm: Range<usize>,
     /// The chunk store, when it is not in the file.
     beside: Option<Mapped>,
 }
@@ -79,10 +81,25 @@ impl App {
                 manifest.chunks.stored_bytes
             );
         }
-        let Layout { sections, runs, memory_pages } = Layout::read(&bytes)?;
+        let Layout { sections, runs, passive, memory_pages } = Layout::read(&bytes)?;
+        let [_, warm] = passive.as_slice() else {
+            bail!("its data is not as this version writes it; pack the image again")
+        };
+        let warm = warm.clone();
         let boot = Boot::from_unaligned_bytes(custom(&bytes, BOOT_SECTION)?)
             .context("its boot section cannot be read; pack the image again")?;
-        Ok(App { manifest, boot, digest, sections, memory_pages, runs, store, beside, bytes })
+        Ok(App {
+            manifest,
+            boot,
+            digest,
+            sections,
+            memory_pages,
+            runs,
+            store,
+            warm,
+            beside,
+            bytes: Arc::new(bytes),
+        })
     }
 
     /// Look at the chunk store too, all of it.
@@ -116,9 +133,29 @@ impl App {
         self.beside.as_deref().unwrap_or(&self.bytes[self.store.clone()])
     }
 
+    /// The warm blocks.
+    pub fn warm(&self) -> Warm {
+        Warm { bytes: Arc::clone(&self.bytes), range: self.warm.clone() }
+    }
+
     /// The chunk store, when it is a file of its own.
     pub fn beside(&self) -> Option<&[u8]> {
         self.beside.as_deref()
+    }
+}
+
+/// The warm segment of an app, for who outlives it.
+#[derive(Debug, Clone)]
+pub struct Warm {
+    bytes: Arc<Mapped>,
+    range: Range<usize>,
+}
+
+impl std::ops::Deref for Warm {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
     }
 }
 
@@ -137,6 +174,7 @@ fn custom<'b>(bytes: &'b [u8], name: &str) -> Result<&'b [u8]> {
 struct Layout {
     sections: Vec<(String, Range<usize>)>,
     runs: Vec<(u32, Range<usize>)>,
+    passive: Vec<Range<usize>>,
     memory_pages: u64,
 }
 
@@ -188,7 +226,7 @@ impl Layout {
         let end = usize::try_from(segment.range.end)?;
         let range = end - segment.data.len()..end;
         match &segment.kind {
-            DataKind::Passive => {}
+            DataKind::Passive => self.passive.push(range),
             DataKind::Active { offset_expr, .. } => match offset_expr.get_operators_reader().read()? {
                 Operator::I32Const { value } => self.runs.push((value.cast_unsigned(), range)),
                 _ => bail!("a data segment has no plain address; pack the image again"),

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use friscy_formats::aot::Profile;
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::{LogLevel, Op, REPLAY_BYTES, Status};
+use friscy_formats::warm::BlockId;
 use friscy_translator::Output;
 use wasmtime::{Module, Store, StoreLimits, StoreLimitsBuilder};
 
@@ -47,6 +48,8 @@ pub struct Input<'a> {
     pub goal: &'a Goal,
     /// Table slot that the link stage gives to the chunk accessor.
     pub chunk_slot: u32,
+    /// And to the accessor of the warm segment.
+    pub warm_slot: u32,
     /// Where entropy starts.
     pub seed: [u8; 32],
     /// Translate what ran.
@@ -66,8 +69,8 @@ pub struct Frozen {
     pub archive_at: u32,
     /// Chunks read before the freeze point, in order, each once.
     pub touched: Vec<u32>,
-    /// Chunks read when the machine went on from there, in order, each once.
-    pub next: Vec<u32>,
+    /// What was read when the machine went on from there, in order, each block once.
+    pub next: Vec<BlockId>,
     /// The guest asked for the freeze before the point was reached.
     pub asked: bool,
     /// What the freeze does not carry over, a line each.
@@ -187,7 +190,7 @@ pub fn freeze(
 
 /// Run `boot` in an instance of its own to its end, until it waits for ever, or for `most` instructions, and tell
 /// what ran. Nothing of it remains.
-pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<u32>)> {
+pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<BlockId>)> {
     let engine = vm::engine()?;
     let module = Module::new(&engine, input.engine).map_err(wasmtime_error)?;
     let mut store = Store::new(&engine, Still::new(&input.seed));
@@ -199,6 +202,7 @@ pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<u
     let mut log = |_: LogLevel, _: &str| {};
     let mut host = Host::new(&vm, input, &mut log);
     vm.boot(&mut store, boot)?;
+    vm.record_reads(&mut store)?;
     loop {
         let status = vm.resume(&mut store, BUDGET)?;
         host.serve(&mut store)?;
@@ -217,7 +221,7 @@ pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<u
             Status::Idle | Status::Runnable => {}
         }
     }
-    Ok((vm.profile(&mut store)?, host.touched))
+    Ok((vm.profile(&mut store)?, vm.reads(&mut store)?))
 }
 
 /// From an empty instance to the freeze point.
@@ -231,6 +235,7 @@ fn run(
     let start = Instant::now();
     let archive_at = vm.mount(&mut *store, input.archive)?;
     vm.chunk_slot(&mut *store, input.chunk_slot)?;
+    vm.set_warm_slot(&mut *store, input.warm_slot)?;
     if input.plan.is_some() {
         vm.record(&mut *store)?;
     }

@@ -14,9 +14,9 @@ use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{EVENT_SIGNAL, EVENT_WINSIZE, LogLevel, Op, Status, Submission};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use wasmtime::{Module, Store};
+use wasmtime::{Caller, Func, Memory, Module, Store};
 
-use crate::app::App;
+use crate::app::{App, Warm};
 use crate::compile::{Late, When};
 use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
@@ -125,8 +125,23 @@ fn open(app: &App, start: Instant, options: &mut Options) -> Result<(Vm, Store<L
     vm.thaw(&mut store)?;
     marks.mark(marks::THAW);
     vm.chunk_slot(&mut store, u32::MAX)?;
+    let accessor = warm_accessor(&mut store, memory, app.warm());
+    vm.warm_accessor(&mut store, accessor)?;
     let late = Late::new(&vm, &mut store, parts.translated, options.compile)?;
     Ok((vm, store, late))
+}
+
+/// What is a `memory.init` in the file itself: its data is not in the module that is compiled here.
+fn warm_accessor(store: &mut Store<Live>, memory: Memory, warm: Warm) -> Func {
+    Func::wrap(&mut *store, move |mut caller: Caller<'_, Live>, dst: u32, offset: u32, len: u32| {
+        let from = offset as usize..offset as usize + len as usize;
+        let to = dst as usize..dst as usize + len as usize;
+        match (warm.get(from), memory.data_mut(&mut caller).get_mut(to)) {
+            (Some(from), Some(to)) => to.copy_from_slice(from),
+            _ => return Err(wasmtime::Error::from(wasmtime::Trap::MemoryOutOfBounds)),
+        }
+        Ok(())
+    })
 }
 
 fn drive(app: &App, vm: &Vm, store: &mut Store<Live>, late: Late, options: Options) -> Result<Outcome> {

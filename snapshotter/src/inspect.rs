@@ -131,6 +131,7 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
             Kind::Engine => format!("blake3:{}", manifest.engine_digest),
             Kind::Memory => format!("kernel and programs, in {} segments with the index", app.runs().count()),
             Kind::Index => format!("{} inodes, read in place", sizes.inodes),
+            Kind::Warm => "file contents that are read first, as they are".to_string(),
             _ => String::new(),
         };
         row(kind.words(), format!("{:>12}  {what}", account.bytes(kind)))?;

@@ -2,7 +2,7 @@
 //!
 //! - The data section is cut again: Wizer cuts at every few zero bytes (up to
 //!   10,000 segments), we cut at runs of [`GAP`] zeros.
-//! - The chunk store is appended as a passive segment, with an accessor
+//! - The chunk store and the warm blocks are passive segments, each with an accessor
 //!   function that copies from it, in a table slot of its own at the end.
 //! - Translated code follows, each function in a slot.
 //! - Names and other custom sections go.
@@ -21,6 +21,12 @@ const GAP: usize = 4096;
 
 /// Index of the data segment that holds the chunk store.
 const STORE_SEGMENT: u32 = 0;
+/// Index of the data segment that holds the warm blocks.
+const WARM_SEGMENT: u32 = 1;
+/// Passive segments.
+pub(crate) const PASSIVE: u32 = 2;
+/// Accessors that are appended before translated code.
+pub(crate) const ACCESSORS: u32 = 2;
 
 /// Section numbers of the binary format.
 pub(crate) mod id {
@@ -54,6 +60,8 @@ pub struct Linked {
     pub code: Vec<u8>,
     /// Header of the data section and of its first segment, whose contents are the chunk store.
     pub data_head: Vec<u8>,
+    /// The segment of warm blocks, with its header.
+    pub data_warm: Vec<u8>,
     /// The rest of the data section: the active segments. Nothing follows.
     pub data_tail: Vec<u8>,
     /// Active segments.
@@ -73,6 +81,8 @@ pub struct Linked {
 pub struct Places {
     /// Table slot of the chunk store's accessor: the first behind the engine's.
     pub chunk_slot: u32,
+    /// Table slot of the warm segment's accessor.
+    pub warm_slot: u32,
     /// Table slot of the first translated function.
     pub translated_slot: u32,
     /// Index of the accessor's type.
@@ -89,7 +99,8 @@ pub fn places(engine: &[u8]) -> Result<Places> {
         Some(found) => (found, facts.types),
         None => (facts.types, facts.types + 1),
     };
-    Ok(Places { chunk_slot, translated_slot: chunk_slot + 1, accessor_type, check_type })
+    let (warm_slot, translated_slot) = (chunk_slot + 1, chunk_slot + ACCESSORS);
+    Ok(Places { chunk_slot, warm_slot, translated_slot, accessor_type, check_type })
 }
 
 fn table_of(module: &[u8]) -> Result<TableType> {
@@ -267,12 +278,13 @@ fn function_type((params, results): friscy_translator::FunctionType) -> Vec<u8> 
     item
 }
 
-/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` in it (0: beside it), with
-/// `archive` in the place of the one at the address `archive_at`, which has the same length, and with translated code.
+/// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` in it (0: beside it) and the
+/// segment `warm`, with `archive` in the place of the one at the address `archive_at`, which has the same length, and with translated code.
 pub fn link(
     wasm: &[u8],
     (archive_at, archive): (u32, &[u8]),
     store_bytes: u64,
+    warm: &[u8],
     translated: Option<&Output>,
 ) -> Result<Linked> {
     let facts = facts(wasm)?;
@@ -282,18 +294,18 @@ pub fn link(
     if facts.accessor_type.is_none() {
         types.push(function_type((&[wasm_encoder::ValType::I32; 3], &[])));
     }
-    let mut functions = vec![places.accessor_type];
-    let mut bodies = vec![accessor()];
+    let mut functions = vec![places.accessor_type; ACCESSORS as usize];
+    let mut bodies = vec![accessor(STORE_SEGMENT), accessor(WARM_SEGMENT)];
     let mut translated_bytes = 0;
     if let Some(output) = translated {
         types.push(function_type(friscy_translator::CHECK_TYPE));
         types.push(function_type(friscy_translator::REGION_TYPE));
         functions.push(places.check_type);
-        functions.resize(2 + output.functions.len(), places.check_type + 1);
+        functions.resize(functions.len() + output.functions.len(), places.check_type + 1);
         let all =
             std::iter::once(&output.check).chain(output.functions.iter().map(|function| &function.body));
         bodies.extend(all.map(|body| encoded(&body.as_slice())));
-        translated_bytes = bodies.iter().skip(1).map(|body| body.len() as u64).sum();
+        translated_bytes = bodies.iter().skip(ACCESSORS as usize).map(|body| body.len() as u64).sum();
     }
     let slots = u64::from(places.chunk_slot) + functions.len() as u64;
 
@@ -332,7 +344,7 @@ pub fn link(
             id::CODE => {
                 // The data count stands before the code, since `memory.init` refers to it.
                 let mut count = Vec::new();
-                (u32::try_from(runs.len())? + 1).encode(&mut count);
+                (u32::try_from(runs.len())? + PASSIVE).encode(&mut count);
                 section(&mut code, id::DATA_COUNT, &count);
                 append(&mut code, id, body, &bodies)?;
             }
@@ -353,9 +365,10 @@ pub fn link(
         }
     }
     let hot_bytes = runs.iter().map(|run| run.bytes.len() as u64).sum();
-    let (data_head, data_tail) = data(&runs, store_bytes)?;
+    let (data_head, data_warm, data_tail) = data(&runs, store_bytes, warm)?;
     Ok(Linked {
         data_head,
+        data_warm,
         data_tail,
         segments: runs.len(),
         hot_bytes,
@@ -382,18 +395,20 @@ fn range_of<N: Copy + TryInto<usize>>(range: &std::ops::Range<N>) -> Result<std:
     Ok(fit(range.start)?..fit(range.end)?)
 }
 
-/// `(dst, offset, len)`: copy from the chunk store's segment to memory.
-fn accessor() -> Vec<u8> {
+/// `(dst, offset, len)`: copy from a passive segment to memory.
+fn accessor(segment: u32) -> Vec<u8> {
     let mut function = wasm_encoder::Function::new([]);
-    function.instructions().local_get(0).local_get(1).local_get(2).memory_init(0, STORE_SEGMENT).end();
+    function.instructions().local_get(0).local_get(1).local_get(2).memory_init(0, segment).end();
     let mut item = Vec::new();
     function.encode(&mut item);
     item
 }
 
-/// The data section in two parts, between which the chunk store belongs. The store is the first segment, so that
-/// the code that refers to it is the same in every file.
-fn data(runs: &[Run], store_bytes: u64) -> Result<(Vec<u8>, Vec<u8>)> {
+/// The data section in three parts; the chunk store belongs behind the first one. Passive segments come first, so that
+/// the code that refers to them is the same in every file.
+fn data(runs: &[Run], store_bytes: u64, warm: &[u8]) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let mut middle = vec![1];
+    warm.encode(&mut middle);
     let mut tail = Vec::new();
     for run in runs {
         tail.push(0);
@@ -401,14 +416,14 @@ fn data(runs: &[Run], store_bytes: u64) -> Result<(Vec<u8>, Vec<u8>)> {
         run.bytes.as_slice().encode(&mut tail);
     }
     let mut body = Vec::new();
-    (u32::try_from(runs.len())? + 1).encode(&mut body);
+    (u32::try_from(runs.len())? + PASSIVE).encode(&mut body);
     body.push(1);
     u32::try_from(store_bytes).context("the chunk store passes 4 GiB")?.encode(&mut body);
-    let total = (body.len() + tail.len()) as u64 + store_bytes;
+    let total = (body.len() + middle.len() + tail.len()) as u64 + store_bytes;
     let mut head = vec![id::DATA];
     u32::try_from(total).context("the module's data passes 4 GiB")?.encode(&mut head);
     head.extend_from_slice(&body);
-    Ok((head, tail))
+    Ok((head, middle, tail))
 }
 
 #[cfg(test)]

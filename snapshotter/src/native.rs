@@ -11,7 +11,7 @@ use friscy_translator::module;
 use wasm_encoder::{ConstExpr, Encode, TableType};
 use wasmparser::{ElementItems, ElementKind, FromReader, Operator, Parser, Payload, SectionLimited};
 
-use crate::link::{id, section};
+use crate::link::{ACCESSORS, PASSIVE, id, section};
 
 /// An app in parts, each a module.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ pub fn split(app: &[u8], functions: u32) -> Result<Parts> {
                 let (slot, first) = last_segment(&segments)?;
                 let count = segments.count();
                 let (others, _) = cut(app, segments, 1)?;
-                section(&mut engine, id, &items(count, &[others, &segment(slot, [first])]));
-                section(&mut late, id, &items(1, &[&segment(slot + 1, 0..functions)]));
+                section(&mut engine, id, &items(count, &[others, &segment(slot, first..first + ACCESSORS)]));
+                section(&mut late, id, &items(1, &[&segment(slot + ACCESSORS, 0..functions)]));
             }
             Payload::MemorySection(_) => {
                 let mut memories = wasm_encoder::MemorySection::new();
@@ -72,9 +72,11 @@ pub fn split(app: &[u8], functions: u32) -> Result<Parts> {
                 section(&mut engine, id, &items(count - functions, &[kept]));
                 section(&mut late, id, &items(functions, &[dropped]));
             }
-            // One passive segment of no bytes.
-            Payload::DataCountSection { .. } => section(&mut engine, id, &[1]),
-            Payload::DataSection(_) => section(&mut engine, id, &[1, 1, 0]),
+            // Passive segments of no bytes.
+            Payload::DataCountSection { .. } => section(&mut engine, id, &items(PASSIVE, &[])),
+            Payload::DataSection(_) => {
+                section(&mut engine, id, &items(PASSIVE, &[&[1, 0].repeat(PASSIVE as usize)]));
+            }
             Payload::CustomSection(_) => {}
             _ => section(&mut engine, id, body),
         }
@@ -158,9 +160,9 @@ mod tests {
     use friscy_translator::{Options, Output, Translated};
 
     fn app(translated: Option<&Output>) -> Vec<u8> {
-        let linked = link::link(embedded::ENGINE, (0, &[]), 0, translated).expect("it can be linked");
+        let linked = link::link(embedded::ENGINE, (0, &[]), 0, &[], translated).expect("it can be linked");
         let header = wasm_encoder::Module::HEADER;
-        [&header[..], &linked.code, &linked.data_head, &linked.data_tail].concat()
+        [&header[..], &linked.code, &linked.data_head, &linked.data_warm, &linked.data_tail].concat()
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use friscy_formats::boot::{Boot, Until};
+use friscy_formats::chunk::Chunk;
 use friscy_formats::chunk_order::Order;
 use friscy_formats::chunk_writer::{ChunkCache, ChunkOptions, ChunkWriter, NoCache};
 use friscy_formats::image;
@@ -18,6 +19,7 @@ use friscy_formats::manifest::{
     ChunkInfo, ChunkLayout, Entry, FORMAT, ImageInfo, Manifest, Sizes, TranslatedFunction, TranslatedInfo,
 };
 use friscy_formats::ring::LogLevel;
+use friscy_formats::warm::{BLOCK, BlockId, Warm};
 use friscy_formats::{vfs, vfs_build};
 use friscy_translator::Output;
 
@@ -36,6 +38,10 @@ const SINGLE_BYTES: u64 = 16 << 20;
 
 /// So much of the image is read before what was read is given up: packing takes no more memory for a larger image.
 const WINDOW_BYTES: u64 = 32 << 20;
+
+/// Most blocks that are kept warm: 16 MiB, what Python or Node reads to start. They come with the file, which is
+/// compressed on its way where the server does that.
+const WARM_BLOCKS: u32 = (16 << 20) / BLOCK;
 
 /// Addresses of hot code that stayed with the interpreter, of which `--verbose` tells.
 const MISSED_SHOWN: usize = 10;
@@ -133,6 +139,7 @@ pub fn pack(
             ChunkLayout::Single => places.chunk_slot,
             ChunkLayout::Split => u32::MAX,
         },
+        warm_slot: places.warm_slot,
         seed: *digest.as_bytes(),
         plan: None,
         go_on: true,
@@ -161,13 +168,24 @@ pub fn pack(
     }
 
     progress.stage("link");
-    let next = [training.own.unwrap_or(frozen.next), training.touched].concat();
-    let order = Order::new(&built.chunks.table, &next, &frozen.touched);
-    vfs::place_chunks(&mut built.archive, &order.offsets)?;
+    let reads = [training.own.unwrap_or(frozen.next), training.reads].concat();
+    let warm = Warm::new(reads.iter().copied(), WARM_BLOCKS);
+    let chunk = |id: &BlockId| id.chunk();
+    let late: Vec<u32> = reads.iter().filter(|&&id| !warm.contains(id)).map(chunk).collect();
+    let then: Vec<u32> = reads.iter().map(chunk).chain(frozen.touched).collect();
+    let order = Order::new(&built.chunks.table, &late, &then);
+    vfs::place_chunks(&mut built.archive, &order.offsets, &warm)?;
+    let warm = warm.segment(|number| raw(&built.chunks.table, &store, number))?;
+    let warm_bytes = warm.len() as u64;
     let store = Ordered::new(store, &order)?;
     let inside = if layout == ChunkLayout::Single { built.chunks.store_bytes } else { 0 };
-    let linked =
-        link::link(&frozen.wasm, (frozen.archive_at, &built.archive), inside, frozen.translated.as_ref())?;
+    let linked = link::link(
+        &frozen.wasm,
+        (frozen.archive_at, &built.archive),
+        inside,
+        &warm,
+        frozen.translated.as_ref(),
+    )?;
     if let Some(warning) = secrets::warning(&boot.env, &linked.data_tail) {
         progress.say(&format!("friscy-snap: warning: {warning}"));
     }
@@ -193,6 +211,7 @@ pub fn pack(
             raw_bytes: built.chunks.raw_bytes,
             digest: store.digest(),
             profile_bytes: order.first_bytes,
+            warm_bytes,
         },
         sizes: Sizes {
             image: input.len() as u64,
@@ -204,6 +223,15 @@ pub fn pack(
         },
     };
     seal::seal(linked, store, manifest, &boot)
+}
+
+/// The raw bytes of a chunk.
+fn raw(table: &[Chunk], store: &[u8], number: u32) -> Result<Vec<u8>> {
+    let chunk = table.get(number as usize).context("the program read a chunk that there is not")?;
+    let start = usize::try_from(chunk.offset)?;
+    let stored =
+        store.get(start..start + chunk.stored_len as usize).context("the chunk store is too short")?;
+    Ok(chunk.open(stored)?)
 }
 
 fn translated_info(output: &Output) -> TranslatedInfo {
@@ -270,7 +298,11 @@ fn summary(args: &Pack, sealed: &Sealed, output: &Path, progress: &mut Progress)
             size(manifest.chunks.stored_bytes),
             size(manifest.chunks.raw_bytes),
         ),
-        format!("{layout}; {} of chunks are read first", size(chunks.profile_bytes)),
+        format!(
+            "{layout}; {} of them lie in the file ready for use, {} are fetched first",
+            size(chunks.warm_bytes),
+            size(chunks.profile_bytes)
+        ),
         format!(
             "frozen at {} after {} instructions, {} of linear memory; {total:.2} s: {}",
             manifest.freeze,

@@ -83,10 +83,10 @@ pub fn seal(linked: Linked, store: Ordered, manifest: Manifest, boot: &Boot) -> 
     for (name, contents) in [(MANIFEST_SECTION, json), (BOOT_SECTION, boot.to_bytes())] {
         front.extend_from_slice(&custom_section(name, &contents).context("a section passes 4 GiB")?);
     }
-    let Linked { code, data_head, data_tail, .. } = &linked;
+    let Linked { code, data_head, data_warm, data_tail, .. } = &linked;
     let start = (front.len() + code.len() + data_head.len()) as u64;
     let len = if manifest.chunks.layout == ChunkLayout::Single { manifest.chunks.stored_bytes } else { 0 };
-    let contents = seal_of([&front[..], code, data_head, data_tail], start..start + len);
+    let contents = seal_of([&front[..], code, data_head, data_warm, data_tail], start..start + len);
     let seal = custom_section(SEAL_SECTION, &contents).context("the seal is too long")?;
     Ok(Sealed { manifest, front, linked, store, seal })
 }
@@ -107,9 +107,13 @@ impl Sealed {
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let Linked { code, data_head, data_tail, .. } = &self.linked;
+        let Linked { code, data_head, data_warm, data_tail, .. } = &self.linked;
         let store = self.store.pieces().filter(|_| !self.split());
-        [&self.front[..], code, data_head].into_iter().chain(store).chain([&data_tail[..], &self.seal])
+        [&self.front[..], code, data_head].into_iter().chain(store).chain([
+            &data_warm[..],
+            data_tail,
+            &self.seal,
+        ])
     }
 
     fn write(&self, file: &mut File) -> io::Result<()> {

@@ -3,12 +3,15 @@
 //! The machine goes on from its freeze point, after the snapshot was taken and
 //! in the same unreal world, until it waits for input, ends, or has run for
 //! [`BUDGET`]. A program that is frozen before its first instructions and has
-//! code translated was run that far already (`translate::Training`). Whatever chunks it reads are put at the front of the chunk store,
-//! so that a host can fetch them in one stretch. Nothing else of this run is kept.
+//! code translated was run that far already (`translate::Training`). What it reads
+//! is kept warm ([`friscy_formats::warm`]), and what is too much for that is put at
+//! the front of the chunk store, so that a host can fetch it in one stretch. Nothing
+//! else of this run is kept.
 
 use anyhow::{Context, Result, bail};
 use friscy_formats::aot::Translations;
 use friscy_formats::ring::{Op, Status};
+use friscy_formats::warm::BlockId;
 use wasmtime::Store;
 
 use crate::freeze::{Input, Still};
@@ -22,18 +25,18 @@ const SLICE: i64 = 5_000_000;
 /// Sleeps, at most: a server with a tick never ends by itself.
 const SLEEPS: u32 = 50;
 
-/// Chunks that the machine reads after its freeze point, in order, each once. `vm` was frozen and is used up.
-pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<u32>> {
+/// What the machine reads after its freeze point, in order, each block once. `vm` was frozen and is used up.
+pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<BlockId>> {
+    vm.record_reads(&mut *store)?;
     vm.thaw(&mut *store)?;
     vm.chunk_slot(&mut *store, u32::MAX)?;
     // Translated code is not in this instance.
     vm.translations(&mut *store, &Translations::default())?;
-    let mut touched = Vec::new();
     let mut sleeps = 0;
     let end = vm.ring.retired(vm.memory.data(&*store))?.saturating_add(BUDGET);
     while vm.ring.retired(vm.memory.data(&*store))? < end {
         let status = vm.resume(&mut *store, SLICE)?;
-        serve(vm, store, input, &mut touched)?;
+        serve(vm, store, input)?;
         let memory = vm.memory.data(&*store);
         match status {
             Status::Runnable => {}
@@ -50,11 +53,11 @@ pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<
             },
         }
     }
-    Ok(touched)
+    vm.reads(&mut *store)
 }
 
 /// Output goes nowhere and input never comes.
-fn serve(vm: &Vm, store: &mut Store<Still>, input: Input<'_>, touched: &mut Vec<u32>) -> Result<()> {
+fn serve(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<()> {
     let memory = vm.memory.data_mut(&mut *store);
     while let Some(entry) = vm.ring.take(memory)? {
         let result = match Op::from_u32(entry.op) {
@@ -64,9 +67,6 @@ fn serve(vm: &Vm, store: &mut Store<Still>, input: Input<'_>, touched: &mut Vec<
                     .context("the engine asks for a transfer outside of its memory")?;
                 let stored = ring::chunk(input.store, &entry).context("no such chunk")?;
                 buffer.copy_from_slice(stored);
-                if !touched.contains(&entry.arg) {
-                    touched.push(entry.arg);
-                }
                 stored.len() as i64
             }
             _ => entry.len as i64,

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail};
 use friscy_formats::aot::Profile;
 use friscy_formats::boot::{Boot, Until};
+use friscy_formats::warm::BlockId;
 use friscy_translator::{Options, Output};
 use wasmtime::AsContextMut;
 
@@ -34,10 +35,10 @@ pub struct Plan {
 pub struct Training {
     /// The code that ran.
     pub profile: Profile,
-    /// The chunks that were read, in order.
-    pub touched: Vec<u32>,
-    /// The chunks that the program itself read, if it was run.
-    pub own: Option<Vec<u32>>,
+    /// What was read, in order.
+    pub reads: Vec<BlockId>,
+    /// What the program itself read, if it was run.
+    pub own: Option<Vec<BlockId>>,
 }
 
 impl Training {
@@ -52,10 +53,10 @@ impl Training {
                 ..input.boot.clone()
             };
             say(&format!("training: {command}"));
-            let (profile, touched) =
+            let (profile, reads) =
                 freeze::train(input, &boot, TRAINING_MAX).with_context(|| format!("--train {command}"))?;
             training.profile.merge(profile);
-            training.touched.extend(touched);
+            training.reads.extend(reads);
         }
         Ok(training)
     }
@@ -63,9 +64,9 @@ impl Training {
     /// Run the program itself as far as it goes without input. What breaks down here does so when it is opened.
     pub fn run_program(&mut self, input: Input<'_>) {
         let boot = Boot { until: Until::Never, ..input.boot.clone() };
-        if let Ok((profile, touched)) = freeze::train(input, &boot, train::BUDGET) {
+        if let Ok((profile, reads)) = freeze::train(input, &boot, train::BUDGET) {
             self.profile.merge(profile);
-            self.own = Some(touched);
+            self.own = Some(reads);
         }
     }
 }

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::Boot;
 use friscy_formats::ring::Status;
+use friscy_formats::warm::BlockId;
 use friscy_translator::module;
 use wasmtime::{
-    AsContext, AsContextMut, Caller, Config, Engine, Instance, Linker, Memory, Module, Ref, Store, Table,
-    TypedFunc,
+    AsContext, AsContextMut, Caller, Config, Engine, Func, Instance, Linker, Memory, Module, Ref, Store,
+    Table, TypedFunc,
 };
 
 use crate::cache;
@@ -243,19 +244,58 @@ impl Vm {
         record.call(&mut store, ()).map_err(wasmtime_error)
     }
 
-    /// What was recorded. Recording ends.
-    pub fn profile(&self, mut store: impl AsContextMut) -> Result<Profile> {
-        let profile: TypedFunc<(), u32> =
-            self.instance.get_typed_func(&mut store, "friscy_profile").map_err(wasmtime_error)?;
-        let at = profile.call(&mut store, ()).map_err(wasmtime_error)?;
+    /// The bytes that an export gave, which are freed; none when it gave none.
+    fn taken(&self, mut store: impl AsContextMut, export: &str) -> Result<Option<Vec<u8>>> {
+        let take: TypedFunc<(), u32> =
+            self.instance.get_typed_func(&mut store, export).map_err(wasmtime_error)?;
+        let at = take.call(&mut store, ()).map_err(wasmtime_error)?;
+        if at == 0 {
+            return Ok(None);
+        }
         let bytes = self.memory.data(&store).get(at as usize..).and_then(|rest| {
             let (len, bytes) = rest.split_first_chunk::<4>()?;
             bytes.get(..u32::from_le_bytes(*len) as usize)
         });
-        let profile = bytes.filter(|_| at != 0).and_then(Profile::from_bytes);
-        let len = bytes.map_or(0, |bytes| bytes.len() as u32 + 4);
-        self.free.call(&mut store, (at, len)).map_err(wasmtime_error)?;
-        profile.context("the engine's profile cannot be read")
+        let bytes = bytes.with_context(|| format!("what {export} gives cannot be read"))?.to_vec();
+        self.free.call(&mut store, (at, bytes.len() as u32 + 4)).map_err(wasmtime_error)?;
+        Ok(Some(bytes))
+    }
+
+    /// What was recorded. Recording ends.
+    pub fn profile(&self, store: impl AsContextMut) -> Result<Profile> {
+        let bytes = self.taken(store, "friscy_profile")?;
+        bytes.and_then(|bytes| Profile::from_bytes(&bytes)).context("the engine's profile cannot be read")
+    }
+
+    /// Record from now on which contents of files are read.
+    pub fn record_reads(&self, mut store: impl AsContextMut) -> Result<()> {
+        let record: TypedFunc<(), ()> =
+            self.instance.get_typed_func(&mut store, "friscy_record_reads").map_err(wasmtime_error)?;
+        record.call(&mut store, ()).map_err(wasmtime_error)
+    }
+
+    /// The blocks that were read, in order, each once. Recording ends.
+    pub fn reads(&self, store: impl AsContextMut) -> Result<Vec<BlockId>> {
+        let bytes =
+            self.taken(store, "friscy_reads")?.context("the engine has no room to say what was read")?;
+        let (ids, _) = bytes.as_chunks::<4>();
+        Ok(ids.iter().map(|id| BlockId(u32::from_le_bytes(*id))).collect())
+    }
+
+    /// The warm blocks come from this slot.
+    pub fn set_warm_slot(&self, mut store: impl AsContextMut, slot: u32) -> Result<()> {
+        let set: TypedFunc<u32, ()> =
+            self.instance.get_typed_func(&mut store, "friscy_set_warm_slot").map_err(wasmtime_error)?;
+        set.call(&mut store, slot).map_err(wasmtime_error)
+    }
+
+    /// Let the warm blocks come from `accessor`, which is what the link stage appends: `(dst, offset, len)`.
+    pub fn warm_accessor(&self, mut store: impl AsContextMut, accessor: Func) -> Result<()> {
+        let slot: TypedFunc<(), u32> =
+            self.instance.get_typed_func(&mut store, "friscy_warm_slot").map_err(wasmtime_error)?;
+        let slot = slot.call(&mut store, ()).map_err(wasmtime_error)?;
+        let table = self.table(&mut store)?;
+        table.set(&mut store, u64::from(slot), accessor.into()).map_err(wasmtime_error)
     }
 
     /// Tell where the functions that the link stage appends can be entered.

@@ -143,7 +143,7 @@ fn bad_input_is_one_clear_line_and_leaves_nothing_behind() {
     write(path, "image.tar", embedded::DEMO);
     // Same length, so that the tar stays whole.
     write(path, "other.tar", &replaced(embedded::DEMO, b"\"riscv64\"", b"\"mips64l\""));
-    write(path, "later.wasm", &replaced(&app, b"{\"format\":2,", b"{\"format\":9,"));
+    write(path, "later.wasm", &replaced(&app, b"{\"format\":3,", b"{\"format\":9,"));
     std::fs::create_dir(path.join("folder")).expect("it can be made");
     let before = listing(path);
 
@@ -190,8 +190,18 @@ fn bad_input_is_one_clear_line_and_leaves_nothing_behind() {
 fn a_split_app_reads_what_is_beside_it_and_says_what_is_wrong_with_it() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path();
-    let pack =
-        ["-", "-o", "s.wasm", "-q", "--layout", "split", "--train", "/bin/sh -c mandel", "--cache", "cache"];
+    let pack = [
+        "-",
+        "-o",
+        "s.wasm",
+        "-q",
+        "--layout",
+        "split",
+        "--train",
+        "/bin/sh -c 'exit 3'",
+        "--cache",
+        "cache",
+    ];
     for again in [false, true] {
         let output = friscy_snap(&pack, path, embedded::DEMO);
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -206,8 +216,8 @@ fn a_split_app_reads_what_is_beside_it_and_says_what_is_wrong_with_it() {
     let chunks = &json["manifest"]["chunks"];
     assert_eq!(chunks["layout"], "split");
     assert!(
-        chunks["profile_bytes"].as_u64() > Some(0)
-            && chunks["profile_bytes"].as_u64() <= chunks["stored_bytes"].as_u64()
+        chunks["warm_bytes"].as_u64() > Some(0)
+            && chunks["warm_bytes"].as_u64() < chunks["raw_bytes"].as_u64()
     );
 
     let store = std::fs::read(path.join("s.chunks")).expect("it is beside");
@@ -221,7 +231,9 @@ fn a_split_app_reads_what_is_beside_it_and_says_what_is_wrong_with_it() {
     std::fs::remove_file(path.join("s.chunks")).expect("it is there");
     says(run(), 1, "belong beside it");
     write(path, "s.chunks", &vec![0x55; store.len()]);
-    says(run(), 126, "damaged");
+    let output = run();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(4) && said.contains("the chunk store is damaged"), "{said}");
     says(inspect(), 1, "damaged");
     let output = friscy_snap(&["-", "-o", "/dev/full", "--layout", "split"], path, embedded::DEMO);
     assert!(text(&output.stderr).contains("--layout single"), "{}", text(&output.stderr));

@@ -1,7 +1,7 @@
 //! The exports: what a host (packer, `run`, page) calls.
 //!
 //! Order at pack time: `friscy_alloc`, `friscy_mount`, `friscy_chunk_slot`,
-//! `friscy_record`, `friscy_boot`, `friscy_resume` until [`Status::Frozen`],
+//! `friscy_set_warm_slot`, `friscy_record`, `friscy_boot`, `friscy_resume` until [`Status::Frozen`],
 //! `friscy_profile`, `friscy_translations`, and then Wizer calls
 //! `wizer-initialize` and takes the snapshot. On opening: `friscy_thaw`, then
 //! `friscy_resume` for ever; or `_start`, which does both by itself.
@@ -92,20 +92,26 @@ extern "C" fn friscy_chunk_slot(slot: u32) {
     state::with(|engine| engine.chunk_slot(slot));
 }
 
+/// The warm blocks that the packer will put into the file come from this table slot.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_set_warm_slot(slot: u32) {
+    state::with(|engine| engine.set_warm_slot(slot));
+}
+
+/// That slot, for a host that fills it itself.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_warm_slot() -> u32 {
+    state::with(|engine| engine.warm_slot())
+}
+
 /// Record from now on what guest code runs.
 #[unsafe(no_mangle)]
 extern "C" fn friscy_record() {
     state::with(|engine| engine.record());
 }
 
-/// What was recorded, as `{ len: u32, profile: [u8; len] }`, which the host frees; 0 when nothing is recorded or
-/// there is no memory for it. Recording ends. A [`Profile`](friscy_formats::aot::Profile).
-#[unsafe(no_mangle)]
-extern "C" fn friscy_profile() -> *mut u8 {
-    let Some(profile) = state::with(|engine| engine.take_profile()) else {
-        return std::ptr::null_mut();
-    };
-    let bytes = profile.to_bytes();
+/// `bytes` as `{ len: u32, bytes: [u8; len] }`, which the host frees; 0 when there is no memory for it.
+fn answer(bytes: &[u8]) -> *mut u8 {
     let answer = alloc::raw(4 + bytes.len());
     if !answer.is_null() {
         let len = u32::try_from(bytes.len()).unwrap_or(0).to_le_bytes();
@@ -116,6 +122,29 @@ extern "C" fn friscy_profile() -> *mut u8 {
         }
     }
     answer
+}
+
+/// What was recorded, see [`answer`]; 0 when nothing is recorded. Recording ends. A
+/// [`Profile`](friscy_formats::aot::Profile).
+#[unsafe(no_mangle)]
+extern "C" fn friscy_profile() -> *mut u8 {
+    match state::with(|engine| engine.take_profile()) {
+        Some(profile) => answer(&profile.to_bytes()),
+        None => std::ptr::null_mut(),
+    }
+}
+
+/// Record from now on which contents of files are read.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_record_reads() {
+    state::with(|engine| engine.record_reads());
+}
+
+/// Blocks that were read, in order, see [`answer`]: a [`BlockId`](friscy_formats::warm::BlockId) each. Recording ends.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_reads() -> *mut u8 {
+    let reads = state::with(|engine| engine.take_reads());
+    answer(&reads.iter().flat_map(|id| id.0.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 /// The [`Translations`] at `ptr`: where the functions that the packer will append can be entered. The host promises

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use friscy_formats::aot::{Profile, Translations};
 use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{Header, Status};
+use friscy_formats::warm::BlockId;
 use friscy_runtime::machine::Machine;
 
 use crate::wasi::{NO_SLOT, Wasi};
@@ -37,7 +38,7 @@ impl Engine {
             let line = format!("friscy-snap: the engine failed: {panic}\nfriscy-snap: please report this.\n");
             let _ = crate::wasi::write(2, line.as_bytes());
         }));
-        let platform = Rc::new(Wasi { chunk_slot: Cell::new(NO_SLOT) });
+        let platform = Rc::new(Wasi { chunk_slot: Cell::new(NO_SLOT), warm_slot: Cell::new(NO_SLOT) });
         let machine = Machine::new(platform.clone());
         Engine { machine, platform, boot: None, later_slot: NO_SLOT, thawed: false }
     }
@@ -117,6 +118,26 @@ impl Engine {
     /// What a freeze now will not carry over.
     pub(crate) fn caveats(&mut self) -> Vec<String> {
         self.machine.caveats()
+    }
+
+    /// Record which contents of files are read.
+    pub(crate) fn record_reads(&mut self) {
+        self.machine.record_reads();
+    }
+
+    /// What was read.
+    pub(crate) fn take_reads(&mut self) -> Vec<BlockId> {
+        self.machine.take_reads()
+    }
+
+    /// Where the accessor of the warm segment is.
+    pub(crate) fn warm_slot(&self) -> u32 {
+        self.platform.warm_slot.get()
+    }
+
+    /// Where it will be, if there are warm blocks.
+    pub(crate) fn set_warm_slot(&mut self, slot: u32) {
+        self.platform.warm_slot.set(slot);
     }
 
     /// Where the chunk accessor will be after the freeze; `NO_SLOT` for chunks through the ring.

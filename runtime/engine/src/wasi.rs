@@ -296,6 +296,8 @@ pub(crate) fn exit(code: u32) -> ! {
 pub(crate) struct Wasi {
     /// Table slot of the chunk accessor; see [`Wasi::chunk_segment`].
     pub(crate) chunk_slot: Cell<u32>,
+    /// Table slot of the warm segment's accessor.
+    pub(crate) warm_slot: Cell<u32>,
 }
 
 /// [`Wasi::chunk_slot`] while chunks come through the ring.
@@ -316,20 +318,27 @@ impl Platform for Wasi {
         assert_eq!(error, SUCCESS, "the host has no entropy");
     }
 
-    /// The accessor is appended by the packer: `(dst, offset, len)`, a
-    /// `memory.init` of the passive segment that holds the chunk store. Reading
-    /// past the segment's end traps, which only a damaged file can do.
     fn chunk_segment(&self, offset: u64, dst: &mut [u8]) -> bool {
-        let slot = self.chunk_slot.get();
-        let (Ok(offset), true) = (u32::try_from(offset), slot != NO_SLOT) else {
-            return false;
-        };
-        // SAFETY: on wasm32 a function pointer is a table index, and the host promised (`friscy_chunk_slot`) that
-        // this slot holds a function of this type; the table checks the type again. It writes `dst` only.
-        unsafe {
-            let accessor: extern "C" fn(*mut u8, u32, usize) = std::mem::transmute(slot as usize);
-            accessor(dst.as_mut_ptr(), offset, dst.len());
-        }
-        true
+        copy_segment(self.chunk_slot.get(), offset, dst)
     }
+
+    fn warm_segment(&self, offset: u64, dst: &mut [u8]) -> bool {
+        copy_segment(self.warm_slot.get(), offset, dst)
+    }
+}
+
+/// The accessors are appended by the packer: `(dst, offset, len)`, a `memory.init` of a passive segment. Reading past the
+/// segment's end traps, which only a damaged file can do.
+fn copy_segment(slot: u32, offset: u64, dst: &mut [u8]) -> bool {
+    let (Ok(offset), true) = (u32::try_from(offset), slot != NO_SLOT) else {
+        return false;
+    };
+    // SAFETY: on wasm32 a function pointer is a table index, and the host promised (`friscy_chunk_slot`,
+    // `friscy_set_warm_slot`) that this slot holds a function of this type; the table checks the type again. It writes
+    // `dst` only.
+    unsafe {
+        let accessor: extern "C" fn(*mut u8, u32, usize) = std::mem::transmute(slot as usize);
+        accessor(dst.as_mut_ptr(), offset, dst.len());
+    }
+    true
 }

@@ -1,7 +1,8 @@
 //! The chunk store's reading side: file contents of the image, decoded on demand.
 //!
-//! A chunk comes from the Wasm file's own segment at once, or through the ring:
-//! then a read fails with `Errno::PENDING`, the chunk is on the list of
+//! Blocks that the packer found to be read early lie raw in a segment of the Wasm
+//! file ([`friscy_formats::warm`]) and are copied from there, past the cache. Other
+//! chunks come from the file's chunk segment at once, or through the ring: then a read fails with `Errno::PENDING`, the chunk is on the list of
 //! [`Chunks::take_requests`], and [`Chunks::arrived`] wakes whoever waits.
 //! Decoded chunks are kept in a bounded cache, least recently used out first.
 
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use friscy_formats::chunk::{Chunk, ChunkError, decode};
 use friscy_formats::vfs::ArchivedVfs;
+use friscy_formats::warm::{BLOCK, BlockId};
 
 use crate::abi::Errno;
 use crate::kernel::wait::WaitQueue;
@@ -21,6 +23,9 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// How often a chunk is fetched before what comes is believed to be what there is.
 const ATTEMPTS: u8 = 3;
+
+/// Warm bytes copied at a time.
+const COPY_BYTES: usize = BLOCK as usize;
 
 /// A chunk to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +46,14 @@ pub struct Chunks {
     fetches: RefCell<Fetches>,
     queue: WaitQueue,
     decoded: Cell<u64>,
+    touched: RefCell<Option<Touched>>,
+}
+
+/// What was read while that was recorded.
+#[derive(Default)]
+struct Touched {
+    seen: BTreeSet<BlockId>,
+    order: Vec<BlockId>,
 }
 
 #[derive(Default)]
@@ -73,11 +86,75 @@ impl Chunks {
             fetches: RefCell::default(),
             queue,
             decoded: Cell::new(0),
+            touched: RefCell::default(),
         })
     }
 
+    /// Record from now on which blocks are read.
+    pub fn record(&self) {
+        self.touched.borrow_mut().get_or_insert_default();
+    }
+
+    /// The blocks that were read, in order; recording ends.
+    pub fn take_touched(&self) -> Vec<BlockId> {
+        self.touched.take().unwrap_or_default().order
+    }
+
+    /// Hand bytes `start..start + len` of chunk `index` on to `put`, piece by piece. PENDING, EIO, as [`Chunks::get`];
+    /// nothing was handed over then.
+    pub fn read(&self, index: u32, start: u32, len: u32, put: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {
+        if let Some(touched) = self.touched.borrow_mut().as_mut() {
+            let blocks = start / BLOCK..(start + len).div_ceil(BLOCK);
+            for id in blocks.filter_map(|block| BlockId::new(index, block)) {
+                if touched.seen.insert(id) {
+                    touched.order.push(id);
+                }
+            }
+        }
+        if self.warm(index, start, len).is_some_and(|offset| self.copy_warm(offset, len, put)) {
+            return Ok(());
+        }
+        let chunk = self.get(index)?;
+        put(chunk.get(start as usize..(start + len) as usize).ok_or(Errno::EIO)?);
+        Ok(())
+    }
+
+    /// Where these bytes of a chunk lie in the warm segment, if all do.
+    fn warm(&self, index: u32, start: u32, len: u32) -> Option<u64> {
+        let (offset, there) = self.archive.warm(index).find(start)?;
+        (there >= len).then_some(offset)
+    }
+
+    /// Hand over bytes of the warm segment; false when there is none here.
+    fn copy_warm(&self, offset: u64, len: u32, put: &mut dyn FnMut(&[u8])) -> bool {
+        let mut bytes = [0; COPY_BYTES];
+        for done in (0..len).step_by(COPY_BYTES) {
+            let part = &mut bytes[..COPY_BYTES.min((len - done) as usize)];
+            if !self.platform.warm_segment(offset + u64::from(done), part) {
+                return false;
+            }
+            put(part);
+        }
+        true
+    }
+
+    /// Whether [`Chunks::read`] would go through without waiting. What is not here is asked for.
+    pub fn ready(&self, index: u32, start: u32, len: u32) -> bool {
+        let here = self.warm(index, start, len).is_some_and(|at| self.platform.warm_segment(at, &mut [0]))
+            || self.cache.borrow().chunks.contains_key(&index)
+            || self.fetches.borrow().failed.contains(&index)
+            || self
+                .archive
+                .chunk(index)
+                .is_none_or(|chunk| self.platform.chunk_segment(chunk.offset, &mut [0]));
+        if !here {
+            self.want(index);
+        }
+        here
+    }
+
     /// Raw bytes of chunk `index`. PENDING when it must be fetched, EIO when it is damaged.
-    pub fn get(&self, index: u32) -> Result<Rc<[u8]>, Errno> {
+    fn get(&self, index: u32) -> Result<Rc<[u8]>, Errno> {
         if let Some(bytes) = self.cache.borrow_mut().get(index) {
             return Ok(bytes);
         }
@@ -98,7 +175,7 @@ impl Chunks {
     }
 
     /// Chunk `index`, which must be fetched, will be needed: ask for it unless it is here or on its way.
-    pub fn want(&self, index: u32) {
+    fn want(&self, index: u32) {
         let mut fetches = self.fetches.borrow_mut();
         let here = self.cache.borrow().chunks.contains_key(&index);
         if !here && !fetches.flying.contains(&index) && !fetches.failed.contains(&index) {

@@ -48,6 +48,10 @@ impl Platform for Clock {
     fn chunk_segment(&self, _: u64, _: &mut [u8]) -> bool {
         false
     }
+
+    fn warm_segment(&self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
 }
 
 // ---- An assembler for a dozen instructions ----

@@ -33,6 +33,10 @@ impl Platform for Nowhere {
     fn chunk_segment(&self, _offset: u64, _dst: &mut [u8]) -> bool {
         false
     }
+
+    fn warm_segment(&self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
 }
 
 /// A kernel with tasks, an empty root, and memory for arguments.

@@ -54,6 +54,10 @@ impl Platform for Native {
         dst.copy_from_slice(&self.store[offset as usize..offset as usize + dst.len()]);
         true
     }
+
+    fn warm_segment(&self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
 }
 
 /// A folder as a tree; owners, modes, times, hard links are the folder's.

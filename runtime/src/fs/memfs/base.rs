@@ -8,6 +8,9 @@ use super::data::zeros;
 use crate::abi::Errno;
 use crate::fs::chunks::Chunks;
 
+/// Bytes that a read gets at once or waits for, at most: well below what the cache of decoded chunks holds.
+const AT_ONCE: u64 = 4 << 20;
+
 /// An image's tree. Inode numbers are the archive's; 0 is the root.
 pub struct Base {
     archive: &'static ArchivedVfs,
@@ -41,8 +44,8 @@ impl Base {
         self.inode(ino)?.entry(u32::try_from(index).ok()?)
     }
 
-    /// Hand `len` bytes of the file `ino` from `offset` on to `put`, in order; zeros where it has none. PENDING
-    /// (all chunks of the rest of the range are asked for at once), EIO.
+    /// Hand `len` bytes of the file `ino` from `offset` on to `put`, in order; zeros where it has none. PENDING: nothing
+    /// was handed over, unless the range is longer than [`AT_ONCE`], and all chunks of its beginning are asked for. EIO.
     pub(super) fn pieces(
         &self,
         ino: u32,
@@ -52,6 +55,9 @@ impl Base {
     ) -> Result<(), Errno> {
         let Some(inode) = self.inode(ino) else { return Err(Errno::EIO) };
         let (mut at, end) = (offset, offset + len);
+        if !self.ready(inode, at, end.min(at + AT_ONCE)) {
+            return Err(Errno::PENDING);
+        }
         while at < end {
             let Some(extent) = inode.extent_at(at) else {
                 zeros(end - at, put);
@@ -65,26 +71,23 @@ impl Base {
             }
             let skip = at - extent.offset;
             let n = (u64::from(extent.len) - skip).min(end - at);
-            let chunk = match self.chunks.get(extent.chunk) {
-                Err(Errno::PENDING) => {
-                    self.want(inode, at, end);
-                    return Err(Errno::PENDING);
-                }
-                found => found?,
-            };
-            let start = (u64::from(extent.chunk_offset) + skip) as usize;
-            put(chunk.get(start..start + n as usize).ok_or(Errno::EIO)?);
+            // Both lie within the extent, whose bounds are 32-bit.
+            self.chunks.read(extent.chunk, extent.chunk_offset + skip as u32, n as u32, put)?;
             at += n;
         }
         Ok(())
     }
 
-    /// Ask for all chunks of a range of a file.
-    fn want(&self, inode: Inode<'static>, from: u64, end: u64) {
-        let mut at = from;
+    /// Whether a range of a file can be read without waiting; a reader gets all of what it asked for, or waits. What is
+    /// not here is asked for, all of it at once.
+    fn ready(&self, inode: Inode<'static>, from: u64, end: u64) -> bool {
+        let (mut at, mut ready) = (from, true);
         while let Some(extent) = inode.extent_at(at).filter(|extent| extent.offset < end) {
-            self.chunks.want(extent.chunk);
+            let skip = at.saturating_sub(extent.offset);
+            let n = (u64::from(extent.len) - skip).min(end - at.max(extent.offset));
+            ready &= self.chunks.ready(extent.chunk, extent.chunk_offset + skip as u32, n as u32);
             at = extent.offset + u64::from(extent.len);
         }
+        ready
     }
 }

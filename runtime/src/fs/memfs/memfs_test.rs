@@ -7,6 +7,7 @@ use friscy_formats::chunk_writer::{ChunkOptions, ChunkWriter};
 use friscy_formats::tree::{NoStreams, Tree};
 use friscy_formats::vfs::{self, ArchivedVfs};
 use friscy_formats::vfs_build::build;
+use friscy_formats::warm::Warm;
 
 use super::data::FileData;
 use super::*;
@@ -17,9 +18,11 @@ use crate::kernel::wait::WaitQueue;
 use crate::platform::Platform;
 
 /// A platform whose chunk segment is there, or must be fetched.
+#[derive(Default)]
 struct TestPlatform {
     store: Vec<u8>,
     inside: bool,
+    warm: Vec<u8>,
 }
 
 impl Platform for TestPlatform {
@@ -42,10 +45,15 @@ impl Platform for TestPlatform {
         }
         self.inside
     }
+
+    fn warm_segment(&self, offset: u64, dst: &mut [u8]) -> bool {
+        dst.copy_from_slice(&self.warm[offset as usize..offset as usize + dst.len()]);
+        true
+    }
 }
 
 fn shared(bytes: u64) -> Shared {
-    let platform = Rc::new(TestPlatform { store: Vec::new(), inside: false });
+    let platform = Rc::<TestPlatform>::default();
     Shared { quota: Quota::new(bytes), notify: Rc::default(), platform }
 }
 
@@ -58,7 +66,8 @@ fn archive(tree: &Tree) -> (&'static ArchivedVfs, Vec<u8>) {
 
 fn over(tree: &Tree, inside: bool) -> (InodeRef, Rc<Chunks>, Vec<u8>) {
     let (archive, store) = archive(tree);
-    let platform: Rc<dyn Platform> = Rc::new(TestPlatform { store: store.clone(), inside });
+    let platform: Rc<dyn Platform> =
+        Rc::new(TestPlatform { store: store.clone(), inside, ..TestPlatform::default() });
     let chunks = Chunks::new(archive, platform, WaitQueue::new());
     let base = Base::new(archive, Rc::clone(&chunks));
     (MemFs::over(30, &shared(1 << 30), base).expect("has a root"), chunks, store)
@@ -508,6 +517,45 @@ fn a_very_deep_tree_is_dropped_without_recursion() {
 }
 
 #[test]
+fn what_was_read_before_is_warm() {
+    let mut tree = Tree::new();
+    let bytes = Random(7).bytes(300_000);
+    tree.put_file(b"/f", 0o644, &bytes);
+    tree.put_file(b"/small", 0o644, b"in a chunk with others");
+    let writer = ChunkWriter::new(Vec::new(), ChunkOptions::default());
+    let mut built = build(&tree, &NoStreams, writer, &mut |_, _| {}).expect("builds");
+    let table = built.chunks.table.clone();
+    let (cold, chunks, store) = over(&tree, true);
+    let ranges = [("f", 5000, 1), ("f", 100_000, 90_000), ("f", 299_999, 1), ("small", 3, 4)];
+    let read = |root: &InodeRef, (name, from, len): (&str, usize, usize)| {
+        let mut out = vec![0; len];
+        let inode = root.lookup(name.as_bytes()).expect("is there");
+        file(&inode).read(from as u64, &mut out).map(|()| out)
+    };
+    chunks.record();
+    let expected = ranges.map(|range| read(&cold, range).expect("reads"));
+    let touched = chunks.take_touched();
+    let warm = Warm::new(touched.iter().copied(), 1000);
+    assert_eq!((touched.len(), warm.blocks()), (1 + 23 + 1 + 1, 26));
+    let offsets: Vec<u64> = table.iter().map(|chunk| chunk.offset).collect();
+    vfs::place_chunks(&mut built.archive, &offsets, &warm).expect("fits");
+    let raw = |number: u32| {
+        let chunk = table[number as usize];
+        chunk.open(&store[chunk.offset as usize..(chunk.offset + u64::from(chunk.stored_len)) as usize])
+    };
+    let segment = warm.segment(raw).expect("opens");
+    let platform: Rc<dyn Platform> = Rc::new(TestPlatform { warm: segment, ..TestPlatform::default() });
+    let archive = vfs::access(Box::leak(Box::new(built.archive))).expect("valid");
+    let chunks = Chunks::new(archive, platform, WaitQueue::new());
+    let root = MemFs::over(30, &shared(1 << 30), Base::new(archive, Rc::clone(&chunks))).expect("has a root");
+    for (range, expected) in ranges.into_iter().zip(expected) {
+        assert_eq!(read(&root, range), Ok(expected), "{range:?}");
+    }
+    assert_eq!(chunks.decoded(), 0);
+    assert_eq!(read(&root, ("f", 4000, 200)), Err(Errno::PENDING), "one block of two");
+}
+
+#[test]
 fn chunks_from_outside_are_pending_then_there() {
     let mut tree = Tree::new();
     let mut random = Random(99);
@@ -522,6 +570,7 @@ fn chunks_from_outside_are_pending_then_there() {
     assert_eq!(file(&inode).read(0, &mut out), Err(Errno::PENDING));
     assert!(chunks.take_requests().is_empty(), "each is asked for once");
     for &Request { index, chunk, again } in &requests[1..] {
+        assert_eq!(file(&inode).pieces(0, 700_000, &mut |_| panic!("some before all")), Err(Errno::PENDING));
         let start = chunk.offset as usize;
         let stored = &store[start..start + chunk.stored_len as usize];
         assert!(!again && chunks.arrived(index, Some(stored)).is_ok());
