@@ -156,6 +156,13 @@ fn an_instruction_may_lie_in_two_pages() {
         CODE + PAGE - 2,
         "the second half was refused, the instruction is the first half's"
     );
+    // The second page is guarded as soon as the first has code, and goes before anything in it is decoded.
+    board.code.invalidate(1..2);
+    (board.regs.pc, board.perms[2]) = (CODE, perm::R | perm::X);
+    assert_eq!(board.run(300), Exit::Budget);
+    board.code.invalidate(1..3);
+    let left = format!("{:?}", board.code);
+    assert!(left.contains("ops: 0,"), "what was not decoded was not counted: {left}");
 }
 
 #[test]
