@@ -144,6 +144,6 @@ test("files that are no apps are refused in words", async () => {
   const empty = new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
   const host = { write() {} };
   await assert.rejects(Machine.open(empty, host), { kind: "not-an-app" });
-  const newer = await WebAssembly.compile(app({ format: 3 }));
+  const newer = await WebAssembly.compile(app({ format: 9 }));
   await assert.rejects(Machine.open(newer, host), { kind: "version" });
 });

@@ -79,7 +79,7 @@ test("damaged contents are asked for again, then told", { skip: missing }, async
   const file = `${root}range/${name}`;
   const whole = readFileSync(file);
   const damaged = Buffer.from(whole);
-  damaged.fill(0x55, 200, 400);
+  damaged.fill(0x55);
   writeFileSync(file, damaged);
   try {
     await visit("range", { ranges: true }, async (page, site) => {
