@@ -24,9 +24,6 @@ pub enum Effort {
     Once,
 }
 
-/// Above this brotli's best level takes more than a few seconds.
-const BEST_BYTES: usize = 4 << 20;
-
 impl Coding {
     /// All of them.
     pub const ALL: [Coding; 3] = [Coding::Zstd, Coding::Br, Coding::Gzip];
@@ -49,9 +46,17 @@ impl Coding {
         }
     }
 
+    /// Above this its best level takes more than some ten seconds.
+    fn best_bytes(self) -> usize {
+        match self {
+            Coding::Br => 4 << 20,
+            Coding::Zstd | Coding::Gzip => 32 << 20,
+        }
+    }
+
     /// `bytes` in this coding; none when that is not shorter.
     pub fn encode(self, bytes: &[u8], effort: Effort) -> io::Result<Option<Vec<u8>>> {
-        let best = effort == Effort::Once && bytes.len() <= BEST_BYTES;
+        let best = effort == Effort::Once && bytes.len() <= self.best_bytes();
         let encoded = match self {
             Coding::Br => {
                 let mut encoded = Vec::new();
