@@ -44,7 +44,8 @@ fn main() {
         "native ms",
         "qemu",
         "run, interpreted",
-        "run, translated",
+        "run, translated meanwhile",
+        "run, translated before",
         "Node, interpreted",
         "Node, translated",
         "Node, first round",
@@ -63,18 +64,19 @@ fn main() {
             }
         };
         let native = Cost::of(&program(&[&native]), TRANSLATED, runs).warm;
-        let run = [snap.as_str(), "run", "--tty=false"];
+        let run = |when: &'static str| [snap.as_str(), "run", "--tty=false", "--compile", when];
         let costs = [
             Cost::of(&program(&["qemu-riscv64", &guest]), TRANSLATED, runs),
-            Cost::of(&app(&run, "off"), INTERPRETED, runs),
-            Cost::of(&app(&run, "all"), TRANSLATED, runs),
+            Cost::of(&app(&run("never"), "off"), INTERPRETED, runs),
+            Cost::of(&app(&run("beside"), "off"), TRANSLATED, runs),
+            Cost::of(&app(&run("first"), "all"), TRANSLATED, runs),
             Cost::of(&app(&["node", &node], "off"), INTERPRETED, runs),
             Cost::of(&app(&["node", &node], "all"), TRANSLATED, runs),
         ];
         let mut row = vec![kernel.to_owned(), format!("{:.1}", native * 1e3)];
         row.extend(costs.iter().map(|cost| format!("{:.2}", cost.warm / native)));
-        row.push(format!("{:.2}", costs[4].first / native));
-        row.push(format!("{:.2}", costs[4].warm / costs[0].warm));
+        row.push(format!("{:.2}", costs[5].first / native));
+        row.push(format!("{:.2}", costs[5].warm / costs[0].warm));
         table.push(row);
     }
     println!("CPU time of a round as multiples of native, median of {runs}");
