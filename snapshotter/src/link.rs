@@ -279,7 +279,8 @@ fn function_type((params, results): friscy_translator::FunctionType) -> Vec<u8> 
 }
 
 /// Make the module that opens the snapshot in `wasm`, with a chunk store of `store_bytes` in it (0: beside it) and the
-/// segment `warm`, with `archive` in the place of the one at the address `archive_at`, which has the same length, and with translated code.
+/// segment `warm`, with `archive` in the place of the one at the address `archive_at`, which has the same length, and
+/// with translated code.
 pub fn link(
     wasm: &[u8],
     (archive_at, archive): (u32, &[u8]),

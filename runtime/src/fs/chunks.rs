@@ -2,7 +2,8 @@
 //!
 //! Blocks that the packer found to be read early lie raw in a segment of the Wasm
 //! file ([`friscy_formats::warm`]) and are copied from there, past the cache. Other
-//! chunks come from the file's chunk segment at once, or through the ring: then a read fails with `Errno::PENDING`, the chunk is on the list of
+//! chunks come from the file's chunk segment at once, or through the ring: then a
+//! read fails with `Errno::PENDING`, the chunk is on the list of
 //! [`Chunks::take_requests`], and [`Chunks::arrived`] wakes whoever waits.
 //! Decoded chunks are kept in a bounded cache, least recently used out first.
 
@@ -23,9 +24,6 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// How often a chunk is fetched before what comes is believed to be what there is.
 const ATTEMPTS: u8 = 3;
-
-/// Warm bytes copied at a time.
-const COPY_BYTES: usize = BLOCK as usize;
 
 /// A chunk to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -127,9 +125,9 @@ impl Chunks {
 
     /// Hand over bytes of the warm segment; false when there is none here.
     fn copy_warm(&self, offset: u64, len: u32, put: &mut dyn FnMut(&[u8])) -> bool {
-        let mut bytes = [0; COPY_BYTES];
-        for done in (0..len).step_by(COPY_BYTES) {
-            let part = &mut bytes[..COPY_BYTES.min((len - done) as usize)];
+        let mut bytes = [0; BLOCK as usize];
+        for done in (0..len).step_by(BLOCK as usize) {
+            let part = &mut bytes[..BLOCK.min(len - done) as usize];
             if !self.platform.warm_segment(offset + u64::from(done), part) {
                 return false;
             }
