@@ -57,8 +57,10 @@ static void by_hand(void) {
   }
   pause_ms(1500);
   look("wanted", me);
-  SHOW(futex(FUTEX_UNLOCK_PI, 0, NULL));
+  // Told after the child's own lines: from here on both run.
+  long unlocked = futex(FUTEX_UNLOCK_PI, 0, NULL);
   waitpid(child, NULL, 0);
+  VALUE(unlocked);
   // The child ended as its owner, and nobody waited.
   printf("left: %s\n", *word & FUTEX_TID_MASK ? "a tid" : "free");
   *word = 0;
