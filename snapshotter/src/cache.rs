@@ -1,5 +1,5 @@
-//! What is kept between two calls: compiled engines (wasmtime's own matter) and
-//! the compressed chunks of images, content-addressed, so that packing again
+//! What is kept between two calls: compiled engines ([`crate::code`]), other compiled
+//! code (wasmtime's own matter), and here the compressed chunks of images, content-addressed, so that packing again
 //! after a small change compresses the change.
 //!
 //! Each pack that compresses something new leaves one file of it, written under

@@ -14,12 +14,12 @@ use friscy_formats::boot::Boot;
 use friscy_formats::ring::{LogLevel, Op, REPLAY_BYTES, Status};
 use friscy_formats::warm::BlockId;
 use friscy_translator::Output;
-use wasmtime::{Module, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::point::Goal;
 use crate::translate::Plan;
 use crate::vm::{self, Vm, World, wasmtime_error};
-use crate::{ring, train};
+use crate::{code, ring, train};
 
 /// 2026-01-01T00:00:00Z: the date of everything that a guest writes before the freeze.
 const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
@@ -192,7 +192,7 @@ pub fn freeze(
 /// what ran. Nothing of it remains.
 pub fn train(input: Input<'_>, boot: &Boot, most: u64) -> Result<(Profile, Vec<BlockId>)> {
     let engine = vm::engine()?;
-    let module = Module::new(&engine, input.engine).map_err(wasmtime_error)?;
+    let module = code::module(&engine, input.engine)?;
     let mut store = Store::new(&engine, Still::new(&input.seed));
     store.limiter(|world| &mut world.limits);
     let instance = vm::linker(&engine, &module)?.instantiate(&mut store, &module).map_err(wasmtime_error)?;

@@ -14,14 +14,14 @@ use friscy_formats::boot::{Boot, Until};
 use friscy_formats::ring::{EVENT_SIGNAL, EVENT_WINSIZE, LogLevel, Op, Status, Submission};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use wasmtime::{Caller, Func, Memory, Module, Store};
+use wasmtime::{Caller, Func, Memory, Store};
 
 use crate::app::{App, Warm};
 use crate::compile::{Late, When};
 use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
 use crate::vm::{self, Vm, World, wasmtime_error};
-use crate::{native, ring};
+use crate::{code, native, ring};
 
 /// Guest instructions between two looks at the outside.
 const BUDGET: i64 = 2_000_000;
@@ -109,7 +109,7 @@ fn open(app: &App, start: Instant, options: &mut Options) -> Result<(Vm, Store<L
     let marks = &mut options.marks;
     let engine = vm::engine()?;
     let parts = native::split(app.bytes(), app.translated_functions())?;
-    let module = Module::new(&engine, &parts.engine).map_err(wasmtime_error)?;
+    let module = code::module(&engine, &parts.engine)?;
     marks.mark(marks::COMPILE);
     let mut store = Store::new(&engine, Live { start, last_words: Vec::new() });
     let linker = vm::linker(&engine, &module)?;

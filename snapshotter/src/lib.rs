@@ -12,6 +12,7 @@ pub mod bench;
 pub mod bundle;
 pub mod cache;
 pub mod cli;
+pub mod code;
 pub mod coding;
 pub mod compile;
 pub mod demo;

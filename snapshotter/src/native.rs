@@ -2,7 +2,7 @@
 //!
 //! - The engine, with no data and the least memory. Its bytes depend on host and
 //!   version and not on the image, so that it is compiled once and every app
-//!   finds it in the cache; the host grows the memory and writes the data itself.
+//!   maps it ([`crate::code`]); the host grows the memory and writes the data itself.
 //! - The translated functions, which are the app's own. They import the engine's
 //!   memory and table and put themselves into their slots.
 

@@ -16,6 +16,7 @@ const UNSAFE_ROOMS: &[(&str, &str)] = &[
     ("tests/guests", "guest programs are bare system calls"),
     ("tests/src/native/door.rs", "the ring of a machine in the same process"),
     ("snapshotter/src/mapped.rs", "memory maps of files"),
+    ("snapshotter/src/code.rs", "compiled code, from wasmtime or from a file that it made"),
     ("bundle/test/fake-engine.rs", "a Wasm module's exports"),
 ];
 
