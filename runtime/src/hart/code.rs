@@ -12,6 +12,8 @@
 //! before it sets `W`, unmaps, remaps, takes `X` from or itself writes to a page. So
 //! decoded code is never stale and `fence.i` has nothing to do.
 
+use std::cell::Cell;
+
 use friscy_formats::aot::Entry;
 
 use super::heat::{Heat, PageHeat};
@@ -20,6 +22,7 @@ use super::library::{Found, Library};
 use super::lower::{self, Source};
 use super::memory::Ram;
 use super::op::{Code, Op};
+use super::translated::{Target, target};
 use super::{Exit, exec};
 use crate::mm::{Access, PAGE, perm};
 
@@ -28,6 +31,9 @@ const RUN_MAX: usize = 240;
 
 /// Ops kept in all, about 64 MB of them; when there are more, everything is dropped and decoded anew.
 const OPS_MAX: usize = 4 << 20;
+
+/// None: no address is odd.
+const NO_TARGET: Target = Target { pc: 1, origin: 0, slot: 0, index: 0, longest: 0 };
 
 /// One page of decoded code.
 pub(super) struct Page {
@@ -56,6 +62,8 @@ pub struct CodeCache {
     /// Identity of each page that has translated code, 0 for others: what translated code asks for before it
     /// goes to another page. As long as that code may look.
     identities: Vec<u32>,
+    /// Where translated code was entered lately, by address; empty as long as there is none.
+    targets: Vec<Cell<Target>>,
     /// Number of this space in the profile, 0 for none.
     space: u32,
     /// Edition of the library that pages were met with.
@@ -86,8 +94,13 @@ impl CodeCache {
             if let Some(gone) = self.pages[page as usize].take() {
                 self.ops -= gone.ops.len();
             }
-            if let Some(identity) = self.identities.get_mut(page as usize) {
-                *identity = 0;
+            if let Some(identity) = self.identities.get_mut(page as usize)
+                && std::mem::take(identity) != 0
+            {
+                self.targets
+                    .iter()
+                    .filter(|target| target.get().pc / PAGE == page)
+                    .for_each(|target| target.set(NO_TARGET));
             }
         }
     }
@@ -97,11 +110,30 @@ impl CodeCache {
         &self.identities
     }
 
+    /// See [`super::translated`].
+    pub(super) fn targets(&self) -> &[Cell<Target>] {
+        &self.targets
+    }
+
     /// The translated code that can be entered at `pc`.
-    pub(super) fn entry(&self, pc: u64) -> Option<Entry> {
+    #[inline]
+    pub(super) fn target(&self, pc: u64) -> Option<Target> {
+        let place = self.targets.get((pc / 2 % target::COUNT) as usize)?;
+        let known = place.get();
+        if known.pc == pc {
+            return Some(known);
+        }
+        let target = self.find_target(pc)?;
+        place.set(target);
+        Some(target)
+    }
+
+    fn find_target(&self, pc: u64) -> Option<Target> {
         let page = self.pages.get(usize::try_from(pc / PAGE).ok()?)?.as_ref()?;
         let op = page.ops[usize::from(page.index(pc))];
-        (op.code == Code::Enter).then(|| page.entry(&op))?
+        let Entry { rise, slot, index, longest, .. } =
+            (op.code == Code::Enter).then(|| page.entry(&op))??;
+        Some(Target { pc, origin: (pc & !(PAGE - 1)) - u64::from(rise) * PAGE, slot, index, longest })
     }
 
     /// Whether a page has decoded code.
@@ -188,6 +220,7 @@ impl CodeCache {
                 self.identities.resize(looks_at, 0);
             }
             self.identities[slot] = found.identity;
+            self.targets.resize(target::COUNT as usize, Cell::new(NO_TARGET));
         }
         // A page may be dropped before anything of it is decoded: its first op counts from here on.
         self.ops += page.ops.len();

@@ -30,7 +30,7 @@ pub use code::CodeCache;
 pub use compressed::expand;
 pub use library::Library;
 
-use crate::mm::{Access, PAGE, Window};
+use crate::mm::{Access, Window};
 use memory::Ram;
 
 /// User-visible state of one hart. Laid out as declared: [`translated`] code knows where things are.
@@ -154,24 +154,10 @@ pub fn run(
     }
 }
 
-/// Run translated code from pc on, function after function. True when the instruction at pc is the interpreter's.
+/// Run translated code from pc on. True when the instruction at pc is the interpreter's.
 fn translate(regs: &mut Registers, code: &CodeCache, window: &Window, budget: &mut u64) -> bool {
-    let view = translated::View::new(window, code.identities());
     let slice = (*budget).min(SLICE) as i64;
-    let mut left = slice;
-    let interpret = loop {
-        let Some(entry) = code.entry(regs.pc) else { break false };
-        if left < i64::from(entry.longest) {
-            break true;
-        }
-        let origin = (regs.pc & !(PAGE - 1)) - u64::from(entry.rise) * PAGE;
-        let call = translated::Call { slot: entry.slot, origin, index: entry.index, left };
-        let (rest, interpret) = translated::call(regs, &view, call);
-        left = rest;
-        if interpret {
-            break true;
-        }
-    };
+    let (left, interpret) = translated::run(regs, &translated::View::new(window, code), slice);
     let retired = (slice - left) as u64;
     *budget -= retired;
     regs.instret += retired;

@@ -1,64 +1,49 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
+  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
+          local.get 1
+          i32.load
+          local.set 6
+          local.get 1
+          i32.load offset=4
+          local.set 7
           block ;; label = @4
-            local.get 1
-            i32.load
-            local.set 5
-            local.get 1
-            i32.load offset=4
-            local.set 6
-            local.get 1
-            i32.load offset=8
-            local.get 2
-            i64.const 10
-            i64.shr_u
-            i32.wrap_i64
-            i32.add
-            local.set 7
-            local.get 0
-            i32.load offset=520
-            i32.const 225
-            i32.and
-            i32.const 1
-            i32.eq
-            local.set 10
-            local.get 0
-            i64.load offset=8
-            local.set 24
-            local.get 0
-            i64.load offset=16
-            local.set 25
-            local.get 0
-            i64.load offset=64
-            local.set 26
-            local.get 0
-            i64.load offset=72
-            local.set 27
             br 0 (;@4;)
           end
-          local.get 25
+          local.get 0
+          i64.load offset=8
+          local.set 25
+          local.get 0
+          i64.load offset=16
+          local.set 26
+          local.get 0
+          i64.load offset=64
+          local.set 27
+          local.get 0
+          i64.load offset=72
+          local.set 28
+          local.get 26
           i64.const -32
           i64.add
-          local.set 25
-          local.get 25
+          local.set 26
+          local.get 26
           i64.const 8
           i64.add
-          local.tee 12
+          local.tee 13
           i32.wrap_i64
-          local.tee 28
+          local.tee 29
           i32.const 12
           i32.shr_u
-          local.get 6
+          local.get 7
           i32.add
           i64.load8_u
           i64.const 2
           i64.and
           i64.const 11
           i64.shl
-          local.get 12
+          local.get 13
           i64.const -4294963201
           i64.and
           i64.const 24
@@ -66,7 +51,7 @@
           i64.lt_u
           if ;; label = @4
             local.get 1
-            local.get 12
+            local.get 13
             i32.const 47
             i32.const 100
             call_indirect (type 0)
@@ -75,55 +60,55 @@
               br 2 (;@3;)
             end
           end
-          local.get 28
-          local.get 5
+          local.get 29
+          local.get 6
           i32.add
-          local.set 28
-          local.get 28
-          local.get 24
+          local.set 29
+          local.get 29
+          local.get 25
           i64.store offset=16 align=1
-          local.get 28
-          local.get 26
-          i64.store offset=8 align=1
-          local.get 28
+          local.get 29
           local.get 27
+          i64.store offset=8 align=1
+          local.get 29
+          local.get 28
           i64.store align=1
           i32.const 32777
           br 0 (;@3;)
           unreachable
         end
-        local.set 8
+        local.set 9
         local.get 0
-        local.get 25
+        local.get 26
         i64.store offset=16
-        local.get 8
+        local.get 9
         br 0 (;@2;)
       end
-      local.tee 8
+      local.tee 9
       i32.const 11
       i32.shr_s
       i64.extend_i32_s
       local.get 2
       i64.add
-      local.set 11
-      local.get 8
+      local.set 12
+      local.get 9
     end
-    local.set 8
+    local.set 9
     local.get 0
-    local.get 11
+    local.get 12
     i64.store offset=512
     local.get 4
-    local.get 8
+    local.get 9
     i32.const 1
     i32.shr_u
     i32.const 1023
     i32.and
     i64.extend_i32_u
     i64.sub
-    i64.const 1
-    i64.shl
-    local.get 8
+    i64.const 0
+    local.get 9
     i32.const 1
     i32.and
     i64.extend_i32_u
-    i64.or
+    i64.sub
+    i64.xor

@@ -1,4 +1,4 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64) (result i64)
+  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
@@ -8,44 +8,23 @@
               block ;; label = @6
                 block ;; label = @7
                   block ;; label = @8
-                    local.get 1
-                    i32.load
-                    local.set 5
-                    local.get 1
-                    i32.load offset=4
-                    local.set 6
-                    local.get 1
-                    i32.load offset=8
-                    local.get 2
-                    i64.const 10
-                    i64.shr_u
-                    i32.wrap_i64
-                    i32.add
-                    local.set 7
-                    local.get 0
-                    i32.load offset=520
-                    i32.const 225
-                    i32.and
-                    i32.const 1
-                    i32.eq
-                    local.set 10
-                    local.get 0
-                    i64.load offset=8
-                    local.set 24
-                    local.get 0
-                    i64.load offset=80
-                    local.set 25
-                    local.get 0
-                    i64.load offset=88
-                    local.set 26
                     local.get 3
                     br_table 1 (;@7;) 0 (;@8;)
                   end
-                  local.get 25
+                  local.get 0
+                  i64.load offset=8
+                  local.set 25
+                  local.get 0
+                  i64.load offset=80
+                  local.set 26
+                  local.get 0
+                  i64.load offset=88
+                  local.set 27
+                  local.get 26
                   i32.wrap_i64
-                  local.tee 29
+                  local.tee 30
                   i64.extend_i32_s
-                  local.get 25
+                  local.get 26
                   i64.ne
                   if ;; label = @8
                     i32.const 8193
@@ -53,9 +32,18 @@
                   end
                   br 1 (;@6;)
                 end
-                local.get 25
+                local.get 0
+                i64.load offset=8
+                local.set 25
+                local.get 0
+                i64.load offset=80
+                local.set 26
+                local.get 0
+                i64.load offset=88
+                local.set 27
+                local.get 26
                 i32.wrap_i64
-                local.set 29
+                local.set 30
                 local.get 4
                 i64.const 1
                 i64.sub
@@ -63,32 +51,32 @@
                 br 0 (;@6;)
               end
               loop ;; label = @6
-                local.get 29
+                local.get 30
                 i32.const 7
                 i32.shl
-                local.set 31
-                local.get 29
+                local.set 32
+                local.get 30
                 i32.const 25
                 i32.shr_u
-                local.set 32
-                local.get 31
+                local.set 33
                 local.get 32
+                local.get 33
                 i32.or
-                local.set 29
-                local.get 26
+                local.set 30
+                local.get 27
                 i32.wrap_i64
                 i32.const -1
                 i32.add
-                local.set 30
+                local.set 31
                 local.get 4
                 i64.const 5
                 i64.sub
                 local.set 4
-                local.get 30
+                local.get 31
                 if ;; label = @7
-                  local.get 30
+                  local.get 31
                   i64.extend_i32_s
-                  local.set 26
+                  local.set 27
                   local.get 4
                   i64.const 8
                   i64.ge_s
@@ -96,76 +84,76 @@
                   i32.const 8192
                   br 3 (;@4;)
                 else
-                  local.get 24
+                  local.get 25
                   i64.const -2
                   i64.and
-                  local.set 11
+                  local.set 12
                   i32.const 2
                   br 2 (;@5;)
                 end
               end
               unreachable
             end
-            local.set 8
-            local.get 0
-            local.get 29
-            i64.extend_i32_s
-            i64.store offset=80
+            local.set 9
             local.get 0
             local.get 30
             i64.extend_i32_s
-            i64.store offset=88
+            i64.store offset=80
             local.get 0
             local.get 31
             i64.extend_i32_s
-            i64.store offset=104
+            i64.store offset=88
             local.get 0
             local.get 32
             i64.extend_i32_s
+            i64.store offset=104
+            local.get 0
+            local.get 33
+            i64.extend_i32_s
             i64.store offset=112
-            local.get 8
+            local.get 9
             br 3 (;@1;)
           end
-          local.set 8
+          local.set 9
           local.get 0
-          local.get 29
+          local.get 30
           i64.extend_i32_s
           i64.store offset=80
           local.get 0
-          local.get 26
+          local.get 27
           i64.store offset=88
-          local.get 8
+          local.get 9
           br 1 (;@2;)
         end
-        local.set 8
-        local.get 8
+        local.set 9
+        local.get 9
         br 0 (;@2;)
       end
-      local.tee 8
+      local.tee 9
       i32.const 11
       i32.shr_s
       i64.extend_i32_s
       local.get 2
       i64.add
-      local.set 11
-      local.get 8
+      local.set 12
+      local.get 9
     end
-    local.set 8
+    local.set 9
     local.get 0
-    local.get 11
+    local.get 12
     i64.store offset=512
     local.get 4
-    local.get 8
+    local.get 9
     i32.const 1
     i32.shr_u
     i32.const 1023
     i32.and
     i64.extend_i32_u
     i64.sub
-    i64.const 1
-    i64.shl
-    local.get 8
+    i64.const 0
+    local.get 9
     i32.const 1
     i32.and
     i64.extend_i32_u
-    i64.or
+    i64.sub
+    i64.xor

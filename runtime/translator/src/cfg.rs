@@ -12,7 +12,7 @@ use friscy_runtime::hart::isa::{self, Format, Instr, Row, field};
 
 /// Most blocks in a region: engines' optimisers are super-linear.
 pub(crate) const BLOCKS_MAX: usize = 256;
-/// Most instructions in a region; a guest instruction becomes some 20 bytes.
+/// Most instructions in a region: JavaScriptCore stops optimising at bodies of 100,000 bytes.
 const INSNS_MAX: usize = 2500;
 /// Most pages from the first to the last of a region: exit sites hold offsets of 20 bits.
 const SPAN_PAGES: u64 = 64;
@@ -33,6 +33,16 @@ pub(crate) struct Insn {
 impl Insn {
     pub(crate) fn next(&self) -> u64 {
         self.at + u64::from(self.len)
+    }
+
+    /// A jump that will be returned from: x1 and x5 are link registers by convention. A PLT entry's t1 is not.
+    pub(crate) fn links(&self) -> bool {
+        matches!(field::rd(self.raw), 1 | 5)
+    }
+
+    /// An indirect jump that neither calls nor returns.
+    pub(crate) fn switches(&self) -> bool {
+        field::rd(self.raw) == 0 && !matches!(field::rs1(self.raw), 1 | 5)
     }
 
     /// It ends in the page after the one that it begins in.
@@ -86,7 +96,7 @@ impl Block {
     fn resumes(&self) -> Option<u64> {
         match self.end {
             End::Call { back, .. } => Some(back),
-            End::Indirect => self.insns.last().filter(|insn| field::rd(insn.raw) != 0).map(Insn::next),
+            End::Indirect => self.insns.last().filter(|insn| insn.links()).map(Insn::next),
             _ => None,
         }
     }
@@ -112,24 +122,6 @@ impl Region {
     pub(crate) fn guest_bytes(&self) -> u64 {
         self.blocks.iter().flat_map(|block| &block.insns).map(|insn| u64::from(insn.len)).sum()
     }
-
-    /// Two of about the same length; `None` for a single block.
-    pub(crate) fn halve(mut self) -> Option<(Region, Region)> {
-        if self.blocks.len() < 2 {
-            return None;
-        }
-        let rest = self.blocks.split_off(self.blocks.len() / 2);
-        Some(separate(self.blocks, rest))
-    }
-}
-
-/// Blocks that the other part goes to become entries.
-fn separate(mut a: Vec<Block>, mut b: Vec<Block>) -> (Region, Region) {
-    let targets = |blocks: &[Block]| -> BTreeSet<u64> { blocks.iter().flat_map(Block::successors).collect() };
-    let (from_a, from_b) = (targets(&a), targets(&b));
-    a.iter_mut().for_each(|block| block.entry |= from_b.contains(&block.start));
-    b.iter_mut().for_each(|block| block.entry |= from_a.contains(&block.start));
-    (Region { blocks: a }, Region { blocks: b })
 }
 
 /// One address space's executed code. Pages that an earlier space has shown are left out.

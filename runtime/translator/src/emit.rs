@@ -3,27 +3,40 @@
 //! # Shape
 //!
 //! ```text
-//! (func (param regs view: i32, origin: i64, entry: i32, left: i64) (result i64)
+//! (func (param regs view: i32, origin: i64, entry: i32, left room: i64) (result i64)
 //!   block $dynamic (result i32)          ;; exits whose pc is in a local
 //!     block $static (result i32)         ;; exits at a constant distance from origin
 //!       block $stub… (result i32)        ;; one for each set of registers to store
-//!         load what all entries need; br_table to the entries
-//!         …blocks of guest code, structured…
+//!         loop $root
+//!           block $dispatch
+//!             block $jump
+//!               br_table to the entries, each of which loads what it needs
+//!               …blocks of guest code, structured; direct calls among them…
+//!             end: br $root, to the entry at pc; or return
+//!           end: call dispatch until pc is where a call returns to
+//!           br $root, to the entry there; or return
 //!       end: store the set, br $static or $dynamic
 //!     end: pc = origin + distance
-//!   end: regs.pc = pc; return left, and whether the interpreter must execute at pc
+//!   end: regs.pc = pc; return left, complemented if the interpreter must execute at pc
 //! ```
 //!
 //! An exit is one constant and a branch: the constant holds distance, instructions
-//! not yet counted, and that flag. Instructions are counted where paths meet and
-//! at exits; the budget is looked at on edges that go back, and the caller gives
-//! at least as much as the longest way between two such edges.
+//! not yet counted, and that flag. Instructions are counted where paths meet, at
+//! calls and at exits; the budget is looked at on edges that go back, where functions
+//! begin and when calls return, and the caller gives at least as much as
+//! the longest way between two of these.
+//!
+//! Calls of regions in the same translation go straight to their slots; all others,
+//! and returns to unexpected places, go through $dispatch. Indirect jumps (`switch`)
+//! look whether their target is an entry of this function. See
+//! [`friscy_runtime::hart::translated`].
 
 use std::collections::BTreeMap;
 
-use friscy_runtime::hart::translated::regs;
+use friscy_runtime::hart::translated::{regs, view};
 use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget, ValType};
 
+use crate::Callee;
 use crate::cfg::Region;
 use crate::flow::{Flow, Set};
 use crate::structure::{Graph, Layout};
@@ -36,23 +49,26 @@ pub(crate) mod local {
     pub(crate) const ORIGIN: u32 = 2;
     pub(crate) const ENTRY: u32 = 3;
     pub(crate) const LEFT: u32 = 4;
-    pub(crate) const BASE: u32 = 5;
-    pub(crate) const PERMS: u32 = 6;
-    pub(crate) const IDS: u32 = 7;
-    pub(crate) const EXIT: u32 = 8;
-    pub(crate) const LABEL: u32 = 9;
+    pub(crate) const ROOM: u32 = 5;
+    pub(crate) const BASE: u32 = 6;
+    pub(crate) const PERMS: u32 = 7;
+    pub(crate) const IDS: u32 = 8;
+    pub(crate) const EXIT: u32 = 9;
+    pub(crate) const LABEL: u32 = 10;
     /// Rounding to nearest and inexact accrued already: 1.
-    pub(crate) const SIMPLE_FP: u32 = 10;
-    pub(crate) const PC: u32 = 11;
+    pub(crate) const SIMPLE_FP: u32 = 11;
+    pub(crate) const PC: u32 = 12;
     /// Passing 64-bit values.
-    pub(crate) const T: [u32; 4] = [12, 13, 14, 15];
+    pub(crate) const T: [u32; 4] = [13, 14, 15, 16];
     /// Passing binary64 values.
-    pub(crate) const F: [u32; 8] = [16, 17, 18, 19, 20, 21, 22, 23];
-    pub(crate) const FIRST_FREE: u32 = 24;
+    pub(crate) const F: [u32; 8] = [17, 18, 19, 20, 21, 22, 23, 24];
+    pub(crate) const FIRST_FREE: u32 = 25;
     /// Types after the parameters and up to [`FIRST_FREE`]: so many i32, i64, f64.
     pub(crate) const FIXED: [u32; 3] = [6, 5, 8];
 }
 
+/// Bytes of the host's stack that a call takes at most besides its locals, in any engine.
+const FRAME: u32 = 256;
 const RESULT_I32: BlockType = BlockType::Result(ValType::I32);
 /// Most uncounted instructions that an exit's constant can hold.
 pub(crate) const PENDING_MAX: u32 = 900;
@@ -106,16 +122,43 @@ pub(crate) struct Context<'a> {
     pub(crate) node_of: &'a [usize],
     /// Block of each address.
     pub(crate) by_address: &'a BTreeMap<u64, usize>,
-    /// Nodes 1 to this one are entries.
-    pub(crate) entries: usize,
+    /// Blocks of the entries, which are the nodes from 1 on.
+    pub(crate) entries: &'a [usize],
     /// Address of the first page.
     pub(crate) origin: u64,
     /// The most instructions between two looks at the budget.
     pub(crate) longest: u32,
     /// Identity of the page of each address.
     pub(crate) identity: &'a dyn Fn(u64) -> u32,
-    /// Table slot and type index of the function that checks memory exactly.
+    /// Its own table slot.
+    pub(crate) slot: u32,
+    /// The function of this translation that begins at an address, when one is called.
+    pub(crate) callee: &'a dyn Fn(u64) -> Option<Callee>,
+    /// Table slot and type index of the function that checks memory exactly; the next type is that of regions.
     pub(crate) check: (u32, u32),
+}
+
+/// What the code of a function refers to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    /// [`local::BASE`] and [`local::PERMS`].
+    pub(crate) memory: bool,
+    /// [`local::IDS`].
+    pub(crate) identities: bool,
+    /// [`local::SIMPLE_FP`].
+    pub(crate) simple_fp: bool,
+    /// It calls functions.
+    pub(crate) calls: bool,
+    /// It has indirect jumps that may end in it.
+    pub(crate) jumps: bool,
+}
+
+/// What one pass tells the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    stubs: u32,
+    hosts: u32,
+    pub(crate) uses: Uses,
 }
 
 /// A function body in the making.
@@ -128,7 +171,14 @@ pub(crate) struct Emitter<'a> {
     pub(crate) loop_at: Vec<u32>,
     pub(crate) block_at: Vec<u32>,
     stubs: Vec<Stub>,
-    known_stubs: u32,
+    /// Which parts of the prologue and epilogue it takes.
+    pub(crate) uses: Uses,
+    /// What the pass before found.
+    pub(crate) known: Known,
+    /// Where $root, $dispatch and $jump were opened.
+    pub(crate) root_at: u32,
+    pub(crate) dispatch_at: u32,
+    pub(crate) jump_at: u32,
     /// i64 local of each integer register, f64 local of each floating-point register.
     pub(crate) registers: Vec<u32>,
     /// i32 local of each integer register that is a word somewhere.
@@ -136,6 +186,7 @@ pub(crate) struct Emitter<'a> {
     /// First local for host addresses, and how many were in use at once.
     hosts_from: u32,
     hosts: u32,
+    /// Numbers of nodes as labels of dispatch nodes.
     pub(crate) numbers: BTreeMap<usize, u32>,
 }
 
@@ -143,14 +194,14 @@ pub(crate) struct Emitter<'a> {
 pub(crate) fn body(cx: Context<'_>) -> Vec<u8> {
     let used = used_registers(&cx);
     let mut emitter = Emitter::new(cx, used);
-    // The first pass finds the stubs, the second knows how deep they lie.
+    // The first pass finds what there is, the second knows how deep it lies.
     emitter.function();
     loop {
+        let known = emitter.found();
         let stubs = std::mem::take(&mut emitter.stubs);
-        let count = stubs.len();
-        emitter = Emitter { stubs, known_stubs: count as u32, ..Emitter::new(cx, used) };
+        emitter = Emitter { stubs, known, ..Emitter::new(cx, used) };
         emitter.function();
-        if emitter.stubs.len() == count {
+        if emitter.found() == known {
             return emitter.finish(used);
         }
     }
@@ -191,13 +242,21 @@ impl<'a> Emitter<'a> {
             loop_at: vec![0; nodes],
             block_at: vec![0; nodes],
             stubs: Vec::new(),
-            known_stubs: 0,
+            uses: Uses::default(),
+            known: Known::default(),
+            root_at: 0,
+            dispatch_at: 0,
+            jump_at: 0,
             registers,
             words,
             hosts_from: next,
             hosts: 0,
-            numbers: BTreeMap::new(),
+            numbers: (0..cx.entries.len()).map(|entry| (1 + entry, entry as u32)).collect(),
         }
+    }
+
+    fn found(&self) -> Known {
+        Known { stubs: self.stubs.len() as u32, hosts: self.hosts, uses: self.uses }
     }
 
     pub(crate) fn op(&mut self) -> InstructionSink<'_> {
@@ -249,12 +308,29 @@ impl<'a> Emitter<'a> {
     fn function(&mut self) {
         let dynamic = self.open(RESULT_I32);
         let fixed = self.open(RESULT_I32);
-        for _ in 0..self.known_stubs {
+        for _ in 0..self.known.stubs {
             self.open(RESULT_I32);
         }
+        self.prologue();
+        let Uses { calls, jumps, .. } = self.known.uses;
+        if calls || jumps {
+            self.op().loop_(BlockType::Empty);
+            self.open += 1;
+            self.root_at = self.open;
+            self.dispatch_at = self.open(BlockType::Empty);
+            self.jump_at = self.open(BlockType::Empty);
+        }
         self.tree(0, State::default());
+        if calls || jumps {
+            self.op().unreachable();
+            self.end();
+            self.finish_jumps();
+            self.end();
+            self.dispatch_calls();
+            self.end();
+        }
         self.op().unreachable();
-        for number in (0..self.known_stubs as usize).rev() {
+        for number in (0..self.known.stubs as usize).rev() {
             self.end();
             let Stub { set, words, dynamic: pc_known } = self.stubs[number];
             self.op().local_set(local::EXIT);
@@ -279,7 +355,7 @@ impl<'a> Emitter<'a> {
             .local_get(local::REGS)
             .local_get(local::PC)
             .i64_store(at(regs::PC, 3))
-            // (left - pending) << 1 | interpret
+            // left - pending, complemented or not
             .local_get(local::LEFT)
             .local_get(local::EXIT)
             .i32_const(1)
@@ -288,18 +364,69 @@ impl<'a> Emitter<'a> {
             .i32_and()
             .i64_extend_i32_u()
             .i64_sub()
-            .i64_const(1)
-            .i64_shl()
+            .i64_const(0)
             .local_get(local::EXIT)
             .i32_const(1)
             .i32_and()
             .i64_extend_i32_u()
-            .i64_or()
+            .i64_sub()
+            .i64_xor()
             .end();
     }
 
+    /// What stays as it is during a call.
+    fn prologue(&mut self) {
+        let word = |offset| at(offset, 2);
+        let uses = self.known.uses;
+        if uses.memory {
+            self.op()
+                .local_get(local::VIEW)
+                .i32_load(word(view::BASE))
+                .local_set(local::BASE)
+                .local_get(local::VIEW)
+                .i32_load(word(view::PERMS))
+                .local_set(local::PERMS);
+        }
+        if uses.identities {
+            // From the region's first page on.
+            self.op()
+                .local_get(local::VIEW)
+                .i32_load(word(view::IDS))
+                .local_get(local::ORIGIN)
+                .i64_const(10)
+                .i64_shr_u()
+                .i32_wrap_i64()
+                .i32_add()
+                .local_set(local::IDS);
+        }
+        if uses.calls {
+            let frame = self.frame();
+            self.op().local_get(local::ROOM).i64_const(frame).i64_sub().local_set(local::ROOM);
+        }
+        self.set_simple_fp();
+    }
+
+    /// Bytes of the host's stack that a call of this function takes.
+    pub(crate) fn frame(&self) -> i64 {
+        (FRAME + 8 * (self.hosts_from + self.known.hosts)).into()
+    }
+
+    /// Find out whether floating point is simple now.
+    pub(crate) fn set_simple_fp(&mut self) {
+        if self.known.uses.simple_fp {
+            self.op()
+                .local_get(local::REGS)
+                .i32_load(at(regs::FCSR, 2))
+                .i32_const(0xe1)
+                .i32_and()
+                .i32_const(1)
+                .i32_eq()
+                .local_set(local::SIMPLE_FP);
+        }
+    }
+
     /// Locals of registers to memory.
-    fn store(&mut self, set: Set, words: Set) {
+    pub(crate) fn store(&mut self, set: Set, words: Set) {
         for n in (0..64).filter(|n| set >> n & 1 != 0) {
             self.op().local_get(local::REGS);
             if n < 32 {
@@ -347,7 +474,8 @@ impl<'a> Emitter<'a> {
         let near = distance.unsigned_abs() < 1 << 20;
         if !near {
             // A long jump out of the region.
-            self.op().local_get(local::ORIGIN).i64_const(distance).i64_add().local_set(local::PC);
+            self.push_relative(pc);
+            self.op().local_set(local::PC);
         }
         let constant = self.exit_constant(if near { pc } else { self.cx.origin }, state.pending, interpret);
         let stub = self.stub(set, state.words, !near);
@@ -380,10 +508,18 @@ impl<'a> Emitter<'a> {
         self.hosts_from + number
     }
 
-    /// Write the address `to`, which lies at a known distance from origin, to rd.
-    pub(crate) fn set_pc_relative(&mut self, rd: usize, to: u64, state: &mut State) {
+    /// Push the address `to`, which lies at a known distance from origin.
+    pub(crate) fn push_relative(&mut self, to: u64) {
         let distance = to.wrapping_sub(self.cx.origin).cast_signed();
-        self.op().local_get(local::ORIGIN).i64_const(distance).i64_add();
+        self.op().local_get(local::ORIGIN);
+        if distance != 0 {
+            self.op().i64_const(distance).i64_add();
+        }
+    }
+
+    /// Write the address `to` to rd.
+    pub(crate) fn set_pc_relative(&mut self, rd: usize, to: u64, state: &mut State) {
+        self.push_relative(to);
         self.set(rd, false, state);
     }
 

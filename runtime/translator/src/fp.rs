@@ -40,6 +40,7 @@ pub(crate) fn supported(insn: &Insn) -> bool {
 pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State) {
     use Instr::*;
     if insn.row.format.rounds() && !state.simple_fp {
+        emitter.uses.simple_fp = true;
         emitter.op().local_get(local::SIMPLE_FP).i32_eqz();
         emitter.exit_if(insn.at, set, state);
         state.simple_fp = true;

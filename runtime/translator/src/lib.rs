@@ -8,14 +8,15 @@
 //! The path of an instruction: [`cfg`](mod@cfg) finds blocks and cuts them into
 //! regions, one Wasm function each; [`structure`] makes their control flow
 //! structured; [`flow`] says what is loaded and stored, [`words`] what needs only
-//! 32 bits; [`emit`] and [`walk`] write the body, with [`ops`], [`mem`] and [`fp`]
-//! for single instructions.
+//! 32 bits; [`emit`], [`walk`] and [`calls`] write the body, with [`ops`], [`mem`], [`fp`] and
+//! [`step`] for single instructions.
 //!
 //! Translated code is position independent (a function is told where its first
 //! page lies) and knows pages by their contents: on each edge to another page it
 //! asks whether that still is the page that was translated.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod cfg;
 mod emit;
 mod flow;
@@ -24,13 +25,14 @@ mod fp;
 mod mem;
 pub mod module;
 mod ops;
+mod step;
 mod structure;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use friscy_formats::aot::{Entry, PAGE, Profile, TranslatedPage, Translations};
 use wasm_encoder::ValType;
@@ -40,9 +42,6 @@ use emit::Context;
 use flow::Flow;
 use structure::Graph;
 use words::Words;
-
-/// Bodies above this are halved: JavaScriptCore stops optimising at 100,000 bytes.
-const BODY_MAX: usize = 64 << 10;
 
 /// How much to translate, and where it will stand.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +53,7 @@ pub struct Options {
     pub budget_bytes: usize,
     /// Table slot of the first function; the others follow.
     pub first_slot: u32,
-    /// Index of [`CHECK_TYPE`] in the module.
+    /// Index of [`CHECK_TYPE`] in the module; the next is [`REGION_TYPE`].
     pub check_type: u32,
 }
 
@@ -65,7 +64,7 @@ pub type FunctionType = (&'static [ValType], &'static [ValType]);
 pub const CHECK_TYPE: FunctionType = (&[ValType::I32, ValType::I64, ValType::I32], &[ValType::I32]);
 /// Type of all others.
 pub const REGION_TYPE: FunctionType =
-    (&[ValType::I32, ValType::I32, ValType::I64, ValType::I32, ValType::I64], &[ValType::I64]);
+    (&[ValType::I32, ValType::I32, ValType::I64, ValType::I32, ValType::I64, ValType::I64], &[ValType::I64]);
 
 /// One translated region.
 #[derive(Debug, Clone)]
@@ -114,49 +113,132 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
         })
         .collect();
     let spaces = cfg::spaces(profile);
-    let mut regions: Vec<(usize, Region)> = Vec::new();
+    let mut shapes: Vec<Shape> = Vec::new();
     for (space, code) in spaces.iter().enumerate() {
-        let found = cfg::regions(profile, code, &ops::supported);
-        regions.extend(found.into_iter().map(|region| (space, region)));
+        let found = cfg::regions(profile, code, &|insn| ops::supported(insn) || step::supported(insn));
+        shapes.extend(found.into_iter().filter_map(|region| Shape::of(space, region)));
     }
-    regions
-        .retain(|(_, region)| worth(region) && (options.bytes_per_sample.is_none() || region.samples() > 0));
+    let most =
+        |shape: &Shape| options.bytes_per_sample.map_or(u64::MAX, |most| most * shape.region.samples());
+    shapes.retain(|shape| worth(shape) && most(shape) > 0);
     // Hottest first; a stable sort, so that the order is that of addresses otherwise.
-    regions.sort_by_key(|(_, region)| std::cmp::Reverse(region.samples()));
-    let mut spent = 0;
-    for (space, region) in regions {
-        let mut work = vec![region];
-        while let Some(region) = work.pop() {
-            let slot = options.first_slot + 1 + output.functions.len() as u32;
-            let Some((body, entries)) = function(&spaces[space], &region, options) else { continue };
-            if body.len() > BODY_MAX
-                && let Some((first, rest)) = region.clone().halve()
-            {
-                work.push(rest);
-                work.push(first);
-                continue;
-            }
-            let most = options.bytes_per_sample.map_or(u64::MAX, |bytes| bytes * region.samples());
-            if body.len() as u64 > most {
-                continue;
-            }
-            if spent + body.len() > options.budget_bytes {
-                return finish(output, profile, &spaces);
-            }
-            spent += body.len();
-            record(&mut output, &spaces[space], &region, &entries, slot);
-            let ends = |block: &cfg::Block| block.insns.last().map_or(block.start, cfg::Insn::next);
-            output.covered.extend(region.blocks.iter().map(|block| (block.start, ends(block))));
-            output.functions.push(Translated {
-                body,
-                address: region.blocks[0].start,
-                guest_bytes: region.guest_bytes(),
-                instructions: region.instructions(),
-                samples: region.samples(),
-            });
+    shapes.sort_by_key(|shape| std::cmp::Reverse(shape.region.samples()));
+    // Functions know the slots of others: when some do not stay, the rest is written anew.
+    let bodies = loop {
+        let bodies = bodies(&spaces, &shapes, options);
+        let mut spent = 0;
+        let stays = shapes.iter().zip(&bodies).map(|(shape, body)| {
+            let worth_it = body.len() as u64 <= most(shape);
+            spent += if worth_it { body.len() } else { 0 };
+            worth_it && spent <= options.budget_bytes
+        });
+        let stays: Vec<bool> = stays.collect();
+        if !stays.contains(&false) {
+            break bodies;
         }
+        let mut stays = stays.into_iter();
+        shapes.retain(|_| stays.next() == Some(true));
+    };
+    let slots = Slots::of(&shapes, options);
+    for (number, (shape, body)) in shapes.iter().zip(bodies).enumerate() {
+        record(&mut output, &spaces[shape.space], shape, &slots, options.first_slot + 1 + number as u32);
+        let region = &shape.region;
+        let ends = |block: &cfg::Block| block.insns.last().map_or(block.start, cfg::Insn::next);
+        output.covered.extend(region.blocks.iter().map(|block| (block.start, ends(block))));
+        output.functions.push(Translated {
+            body,
+            address: region.blocks[0].start,
+            guest_bytes: region.guest_bytes(),
+            instructions: region.instructions(),
+            samples: region.samples(),
+        });
     }
     finish(output, profile, &spaces)
+}
+
+/// A region, how its blocks hang together, and where it can be entered.
+struct Shape {
+    space: usize,
+    region: Region,
+    /// Blocks that each block goes to.
+    successors: Vec<Vec<usize>>,
+    /// Blocks with an exit at their end.
+    leaves: Vec<bool>,
+    /// Blocks at which it can be entered.
+    entries: Vec<usize>,
+}
+
+impl Shape {
+    /// `None` when it could not be entered.
+    fn of(space: usize, region: Region) -> Option<Shape> {
+        let blocks = &region.blocks;
+        let by_address: BTreeMap<u64, usize> = blocks.iter().enumerate().map(|(i, b)| (b.start, i)).collect();
+        let mut successors: Vec<Vec<usize>> = vec![Vec::new(); blocks.len()];
+        let mut leaves = vec![false; blocks.len()];
+        for (i, block) in blocks.iter().enumerate() {
+            let (targets, other) = match block.end {
+                End::Fall(to) | End::Jump(to) => (vec![to], false),
+                End::Branch { taken, fall } => (vec![taken, fall], false),
+                End::Call { .. } | End::Indirect | End::Interpret(_) => (vec![], true),
+            };
+            leaves[i] = other || targets.iter().any(|to| !by_address.contains_key(to));
+            successors[i] = targets.iter().filter_map(|to| by_address.get(to).copied()).collect();
+        }
+        let entries = entries(&region, &successors);
+        (!entries.is_empty()).then_some(Shape { space, region, successors, leaves, entries })
+    }
+
+    /// Number of its first page.
+    fn first_page(&self) -> u64 {
+        page_of(self.region.blocks[0].start)
+    }
+}
+
+/// Where a guest address can be called.
+#[derive(Debug, Clone, Copy)]
+struct Callee {
+    slot: u32,
+    /// Which of its entries.
+    index: u32,
+    /// Address of its first page.
+    origin: u64,
+}
+
+/// What other functions call, by space and address.
+struct Slots(BTreeMap<(usize, u64), Callee>);
+
+impl Slots {
+    fn of(shapes: &[Shape], options: Options) -> Slots {
+        let called = |shape: &Shape| {
+            let space = shape.space;
+            let targets = shape.region.blocks.iter().filter_map(|block| match block.end {
+                End::Call { target, .. } => Some(target),
+                _ => None,
+            });
+            targets.map(|target| (space, target)).collect::<Vec<_>>()
+        };
+        let called: BTreeSet<(usize, u64)> = shapes.iter().flat_map(called).collect();
+        let mut slots = BTreeMap::new();
+        for (shape, slot) in shapes.iter().zip(options.first_slot + 1..) {
+            for (&block, index) in shape.entries.iter().zip(0..) {
+                let at = (shape.space, shape.region.blocks[block].start);
+                if called.contains(&at) {
+                    slots.insert(at, Callee { slot, index, origin: shape.first_page() * PAGE as u64 });
+                }
+            }
+        }
+        Slots(slots)
+    }
+
+    fn callee(&self, space: usize, address: u64) -> Option<Callee> {
+        self.0.get(&(space, address)).copied()
+    }
+}
+
+fn bodies(spaces: &[Code], shapes: &[Shape], options: Options) -> Vec<Vec<u8>> {
+    let slots = Slots::of(shapes, options);
+    let numbered = shapes.iter().zip(options.first_slot + 1..);
+    numbered.map(|(shape, slot)| function(&spaces[shape.space], shape, &slots, slot, options)).collect()
 }
 
 fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
@@ -180,32 +262,40 @@ fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
 }
 
 /// Entering costs some thirty instructions: less than a few of them are the interpreter's.
-fn worth(region: &Region) -> bool {
-    region.instructions() >= 3 && region.blocks.iter().any(|block| block.entry)
+fn worth(shape: &Shape) -> bool {
+    shape.region.instructions() >= 3
 }
 
 fn page_of(address: u64) -> u64 {
     address / PAGE as u64
 }
 
-/// Enter `entries` (blocks, in the order of their indexes) and the region's extent into the map.
-fn record(output: &mut Output, code: &Code, region: &Region, entries: &[usize], slot: u32) {
-    let first = page_of(region.blocks[0].start);
-    let end = region.blocks.iter().flat_map(|block| &block.insns).map(|insn| insn.next() - 1).max();
-    let last = page_of(end.unwrap_or(region.blocks[0].start));
-    let longest = longest(region);
-    for (index, &block) in entries.iter().enumerate() {
-        let start = region.blocks[block].start;
+/// Enter a shape's entries and the pages that it asks about into the map.
+fn record(output: &mut Output, code: &Code, shape: &Shape, slots: &Slots, slot: u32) {
+    let blocks = &shape.region.blocks;
+    let first = shape.first_page();
+    let ends = blocks.iter().flat_map(|block| &block.insns).map(|insn| insn.next() - 1);
+    // A callee asks about its own page.
+    let callees = blocks.iter().filter_map(|block| match block.end {
+        End::Call { target, .. } => slots.callee(shape.space, target).map(|_| target),
+        _ => None,
+    });
+    let (low, high) = ends
+        .chain(callees)
+        .map(page_of)
+        .fold((first, first), |(low, high), page| (low.min(page), high.max(page)));
+    for (&block, index) in shape.entries.iter().zip(0..) {
+        let start = blocks[block].start;
         let number = page_of(start);
         let page = &mut output.map.pages[code.pages[&number] as usize];
-        page.below = page.below.max((number - first) as u32);
-        page.above = page.above.max((last - number) as u32);
+        page.below = page.below.max((number - low) as u32);
+        page.above = page.above.max((high - number) as u32);
         page.entries.push(Entry {
             at: (start % PAGE as u64) as u16,
             rise: (number - first) as u16,
             slot,
-            index: index as u32,
-            longest,
+            index,
+            longest: longest(&shape.region),
         });
     }
 }
@@ -215,55 +305,55 @@ fn longest(region: &Region) -> u32 {
     region.instructions() as u32 + 1
 }
 
-/// The body of a region's function and its entries.
-fn function(code: &Code, region: &Region, options: Options) -> Option<(Vec<u8>, Vec<usize>)> {
+/// The body of a region's function.
+fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Options) -> Vec<u8> {
+    let Shape { space, region, successors, leaves, entries } = shape;
     let blocks = &region.blocks;
     let by_address: BTreeMap<u64, usize> = blocks.iter().enumerate().map(|(i, b)| (b.start, i)).collect();
-    let mut successors: Vec<Vec<usize>> = vec![Vec::new(); blocks.len()];
-    let mut leaves = vec![false; blocks.len()];
-    for (i, block) in blocks.iter().enumerate() {
-        let (targets, other) = match block.end {
-            End::Fall(to) | End::Jump(to) => (vec![to], false),
-            End::Branch { taken, fall } => (vec![taken, fall], false),
-            End::Call { .. } | End::Indirect | End::Interpret(_) => (vec![], true),
-        };
-        leaves[i] = other || targets.iter().any(|to| !by_address.contains_key(to));
-        successors[i] = targets.iter().filter_map(|to| by_address.get(to).copied()).collect();
-    }
-    let flow = Flow::of(region, &successors, &leaves);
-    let entries = entries(region, &successors);
-    if entries.is_empty() {
-        return None;
-    }
+    let flow = Flow::of(region, successors, leaves);
     // Nodes: root, entries, blocks.
     let first_block = 1 + entries.len();
     let mut edges = vec![(1..first_block).collect::<Vec<_>>()];
     edges.extend(entries.iter().map(|&block| vec![first_block + block]));
-    edges.extend(successors.iter().map(|list| list.iter().map(|&to| first_block + to).collect::<Vec<_>>()));
+    for (block, list) in blocks.iter().zip(successors) {
+        let back = returns(block, *space, slots).and_then(|back| by_address.get(&back));
+        let entry = back.and_then(|back| entries.iter().position(|entry| entry == back));
+        edges.push(list.iter().map(|&to| first_block + to).chain(entry.map(|entry| 1 + entry)).collect());
+    }
     let mut graph = Graph::new(edges);
     graph.reduce();
-    let layout = graph.layout()?;
+    let layout = graph.layout();
     let mut block_of = vec![0; graph.successors.len()];
     entries.iter().enumerate().for_each(|(i, &block)| block_of[1 + i] = block);
     (0..blocks.len()).for_each(|block| block_of[first_block + block] = block);
     let node_of: Vec<usize> = (0..blocks.len()).map(|block| first_block + block).collect();
     let identity = |address: u64| code.identities[&page_of(address)];
-    let body = emit::body(Context {
+    let callee = |address: u64| slots.callee(*space, address);
+    emit::body(Context {
         region,
         flow: &flow,
-        words: &Words::of(region, &successors, &entries),
+        words: &Words::of(region, successors, entries),
         graph: &graph,
         layout: &layout,
         block_of: &block_of,
         node_of: &node_of,
         by_address: &by_address,
-        entries: entries.len(),
-        origin: page_of(blocks[0].start) * PAGE as u64,
+        entries,
+        origin: shape.first_page() * PAGE as u64,
         longest: longest(region),
         identity: &identity,
+        slot,
+        callee: &callee,
         check: (options.first_slot, options.check_type),
-    });
-    Some((body, entries))
+    })
+}
+
+/// Where a block goes on after its call, when it calls a function of ours directly.
+fn returns(block: &cfg::Block, space: usize, slots: &Slots) -> Option<u64> {
+    match block.end {
+        End::Call { target, back } => slots.callee(space, target).map(|_| back),
+        _ => None,
+    }
 }
 
 /// Blocks at which the function can be entered: where control comes from outside, and where a slice may end.

@@ -140,6 +140,7 @@ fn stretch(rest: &[Insn]) -> (i64, i64, bool) {
 fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) -> Fact {
     let base = field::rs1(rest[0].raw);
     let (low, high, write) = stretch(rest);
+    emitter.uses.memory = true;
     state.facts.retain(|fact| fact.reg != base);
     if state.facts.len() >= FACTS_MAX {
         state.facts.remove(0);

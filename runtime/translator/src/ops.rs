@@ -6,9 +6,9 @@ use crate::cfg::Insn;
 use crate::emit::{Emitter, State, local};
 use crate::flow::Set;
 use crate::words::{self, Cut, is_word};
-use crate::{fp, mem};
+use crate::{fp, mem, step};
 
-/// Whether the translator knows an instruction. The others are the interpreter's.
+/// Whether an instruction has a translation. The others are [`step`]s or the interpreter's.
 pub(crate) fn supported(insn: &Insn) -> bool {
     match insn.row.format {
         Format::R
@@ -35,6 +35,7 @@ impl Emitter<'_> {
         let raw = insn.raw;
         let (rd, rs1) = (field::rd(raw), field::rs1(raw));
         match insn.row.format {
+            _ if !supported(insn) => step::operation(self, insn, set, state),
             Format::Load | Format::LoadF | Format::Store | Format::StoreF => {
                 mem::access(self, insn, rest, set, state);
             }

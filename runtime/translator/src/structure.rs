@@ -154,8 +154,8 @@ impl Graph {
         found
     }
 
-    /// Order, dominators and merges; `None` when the graph is not reducible, which [`Graph::reduce`] excludes.
-    pub(crate) fn layout(&self) -> Option<Layout> {
+    /// Order, dominators and merges of a graph without loops of several entries; see [`Graph::reduce`].
+    pub(crate) fn layout(&self) -> Layout {
         let count = self.successors.len();
         let post = self.post_order();
         let mut order = vec![usize::MAX; count];
@@ -180,9 +180,7 @@ impl Graph {
             let table = from == 0 || self.is_dispatch(from);
             for edge in &self.successors[from] {
                 if order[edge.to] <= order[from] {
-                    if !dominates(edge.to, from) {
-                        return None;
-                    }
+                    debug_assert!(dominates(edge.to, from), "a loop with two entries");
                     is_loop[edge.to] = true;
                 } else {
                     // Both ways of one branch to the same place are two edges.
@@ -197,7 +195,7 @@ impl Graph {
                 merges[dominator[node]].push(node);
             }
         }
-        Some(Layout { order, merges, is_merge, is_loop })
+        Layout { order, merges, is_merge, is_loop }
     }
 
     fn post_order(&self) -> Vec<usize> {

@@ -2,7 +2,6 @@
 
 use friscy_formats::aot::PAGE;
 use friscy_runtime::hart::isa::field;
-use friscy_runtime::hart::translated::{regs, view};
 use wasm_encoder::BlockType;
 
 use crate::cfg::End;
@@ -38,7 +37,7 @@ impl Emitter<'_> {
 
     /// What is known where ways meet.
     fn at_start(&self, node: usize) -> State {
-        let known = node > self.cx.entries && !self.cx.graph.is_dispatch(node);
+        let known = node > self.cx.entries.len() && !self.cx.graph.is_dispatch(node);
         let words = if known { self.cx.words.at_start[self.cx.block_of[node]] } else { 0 };
         State { words, ..State::default() }
     }
@@ -49,18 +48,40 @@ impl Emitter<'_> {
             self.root();
         } else if graph.is_dispatch(node) {
             self.dispatch(node);
-        } else if node <= self.cx.entries {
+        } else if self.is_entry(node) {
             self.entry(node, state);
         } else {
             self.block(node, state);
         }
     }
 
-    /// Load what the block needs, and see that what it takes for words are words.
+    fn is_entry(&self, node: usize) -> bool {
+        (1..=self.cx.entries.len()).contains(&node)
+    }
+
+    /// Control comes in here, from the caller or from a call that has returned, and all registers are in memory: load
+    /// what the block needs, and see that what it takes for words are words.
     fn entry(&mut self, node: usize, mut state: State) {
         let block = self.cx.block_of[node];
+        let start = self.cx.region.blocks[block].start;
+        if (self.cx.callee)(start).is_some() {
+            // A direct call has asked nothing: not for room, nor budget, nor whether this is the page that it was.
+            let longest = self.cx.longest;
+            self.op().local_get(local::LEFT).i64_const(longest.into()).i64_sub();
+            if self.known.uses.calls {
+                // What there was before this function took its part: `dispatch` asks for no more.
+                let frame = self.frame();
+                self.op().local_get(local::ROOM).i64_const(frame).i64_add().i64_or();
+            }
+            self.op().i64_const(0).i64_lt_s();
+            self.push_other_page(start);
+            self.op().i32_or();
+            self.if_();
+            self.exit(start, 0, &state, false);
+            self.end();
+        }
         let live = self.cx.flow.live_in[block];
-        self.load(live & !self.common());
+        self.load(live);
         let words = live & self.cx.words.at_start[block];
         for n in (1..32).filter(|n| words >> n & 1 != 0) {
             let (register, word) = (self.registers[n], self.words[n]);
@@ -72,53 +93,20 @@ impl Emitter<'_> {
             }
         }
         if words != 0 {
-            self.exit_if(self.cx.region.blocks[block].start, 0, &state);
+            self.exit_if(start, 0, &state);
         }
         state.words = words;
         self.edge(node, self.cx.graph.successors[node][0], state);
     }
 
-    /// Registers that at least half of the entries need: loaded before the table.
-    fn common(&self) -> Set {
-        let entries = 1..=self.cx.entries;
-        let live = |node: usize| self.cx.flow.live_in[self.cx.block_of[node]];
-        let wanted = |n: usize| entries.clone().filter(|&node| live(node) >> n & 1 != 0).count();
-        (0..64).filter(|&n| wanted(n) * 2 >= self.cx.entries && wanted(n) > 0).fold(0, |set, n| set | 1 << n)
-    }
-
     fn root(&mut self) {
-        let word = |offset| at(offset, 2);
-        self.op()
-            .local_get(local::VIEW)
-            .i32_load(word(view::BASE))
-            .local_set(local::BASE)
-            .local_get(local::VIEW)
-            .i32_load(word(view::PERMS))
-            .local_set(local::PERMS);
-        // Identities of pages, from the region's first page on.
-        self.op()
-            .local_get(local::VIEW)
-            .i32_load(word(view::IDS))
-            .local_get(local::ORIGIN)
-            .i64_const(10)
-            .i64_shr_u()
-            .i32_wrap_i64()
-            .i32_add()
-            .local_set(local::IDS);
-        self.op()
-            .local_get(local::REGS)
-            .i32_load(word(regs::FCSR))
-            .i32_const(0xe1)
-            .i32_and()
-            .i32_const(1)
-            .i32_eq()
-            .local_set(local::SIMPLE_FP);
-        let common = self.common();
-        self.load(common);
-        let targets: Vec<u32> = self.cx.graph.successors[0]
-            .iter()
-            .map(|edge| self.open.wrapping_sub(self.block_at[edge.to]))
-            .collect();
+        let edges = &self.cx.graph.successors[0];
+        if edges.iter().any(|edge| self.cx.graph.is_dispatch(edge.to)) {
+            // Entries are the first labels.
+            self.op().local_get(local::ENTRY).local_set(local::LABEL);
+        }
+        let targets: Vec<u32> =
+            edges.iter().map(|edge| self.open.wrapping_sub(self.block_at[edge.to])).collect();
         match targets.as_slice() {
             [] => {
                 self.op().unreachable();
@@ -192,36 +180,51 @@ impl Emitter<'_> {
         }
         // What a block of this region needs that control does not reach after all.
         let start = self.cx.region.blocks[target].start;
-        let is_entry = from <= self.cx.entries;
+        let is_entry = self.is_entry(from);
         let set = if is_entry { 0 } else { self.cx.flow.dirty_out[source] & self.cx.flow.live_in[target] };
-        if !is_entry && start / PAGE as u64 != self.cx.region.blocks[source].start / PAGE as u64 {
+        if !is_entry && self.leaves_page(source, start) {
             self.expect_page(start, |emitter| emitter.exit(start, set, &state, false));
         }
         if !inline {
             self.agree(self.cx.flow.live_in[target], self.cx.words.at_start[target], &mut state);
         }
+        if back {
+            self.set_label(edge);
+            let (longest, depth) = (self.cx.longest, self.label_depth(from, edge.to));
+            self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
+            return self.exit(start, set, &state, false);
+        }
+        self.follow(from, edge, state);
+    }
+
+    /// Go along an edge without a look at pages or budget.
+    pub(crate) fn follow(&mut self, from: usize, edge: Edge, state: State) {
+        self.set_label(edge);
+        if self.is_inline(from, edge) {
+            return self.tree(edge.to, state);
+        }
+        let depth = self.label_depth(from, edge.to);
+        self.op().br(depth);
+    }
+
+    fn set_label(&mut self, edge: Edge) {
         if self.cx.graph.is_dispatch(edge.to) {
             let number = self.number(edge.label);
             self.op().i32_const(number.cast_signed()).local_set(local::LABEL);
         }
-        if inline {
-            return self.tree(edge.to, state);
-        }
-        let depth = self.label_depth(from, edge.to);
-        if back {
-            let longest = self.cx.longest;
-            self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
-            self.exit(start, set, &state, false);
-        } else {
-            self.op().br(depth);
-        }
     }
 
-    /// Ask whether the page of `address` still is what was translated, and do something when it is not.
-    fn expect_page(&mut self, address: u64, otherwise: impl FnOnce(&mut Self)) {
+    /// Push whether the page of `address` no longer is what was translated.
+    fn push_other_page(&mut self, address: u64) {
         let rise = (address - self.cx.origin) / PAGE as u64;
         let identity = (self.cx.identity)(address);
+        self.uses.identities = true;
         self.op().local_get(local::IDS).i32_load(at(rise * 4, 2)).i32_const(identity.cast_signed()).i32_ne();
+    }
+
+    /// Do something when the page of `address` no longer is what was translated.
+    pub(crate) fn expect_page(&mut self, address: u64, otherwise: impl FnOnce(&mut Self)) {
+        self.push_other_page(address);
         self.if_();
         otherwise(self);
         self.end();
@@ -302,7 +305,10 @@ impl Emitter<'_> {
             (End::Call { target, back }, Some(last)) => {
                 state.pending += 1;
                 self.set_pc_relative(field::rd(last.raw), back, &mut state);
-                self.exit(target, dirty, &state, false);
+                match self.entry_at(back) {
+                    Some(entry) => self.call(node, target, (back, entry), state),
+                    None => self.exit(target, dirty, &state, false),
+                }
             }
             (End::Indirect, Some(last)) => {
                 state.pending += 1;
@@ -315,10 +321,11 @@ impl Emitter<'_> {
                 if rd != 0 {
                     self.set_pc_relative(rd, last.next(), &mut state);
                 }
-                let constant = self.exit_constant(self.cx.origin, state.pending, false);
-                let stub = self.stub(dirty, state.words, true);
-                let depth = self.depth(stub);
-                self.op().i32_const(constant).br(depth);
+                match self.entry_at(last.next()).filter(|_| last.links()) {
+                    Some(entry) => self.call_dispatched(node, (last.next(), entry), state),
+                    None if last.switches() && self.cx.entries.len() > 1 => self.jump(dirty, state),
+                    None => self.exit_dynamic(dirty, &state),
+                }
             }
             (End::Branch { taken, fall }, Some(last)) => {
                 state.pending += 1;
@@ -341,5 +348,10 @@ impl Emitter<'_> {
                 self.op().unreachable();
             }
         }
+    }
+
+    /// Whether an address lies in another page than a block.
+    pub(crate) fn leaves_page(&self, block: usize, address: u64) -> bool {
+        address / PAGE as u64 != self.cx.region.blocks[block].start / PAGE as u64
     }
 }

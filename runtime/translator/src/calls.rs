@@ -1,0 +1,179 @@
+//! Calls and indirect jumps: straight to functions of the same translation, or by way of $dispatch and $jump, which
+//! stand at the end of the body. See [`crate::emit`] and [`friscy_runtime::hart::translated`].
+
+use friscy_runtime::hart::translated::{regs, target, view};
+
+use crate::emit::{Emitter, State, at, local};
+use crate::flow::Set;
+
+impl Emitter<'_> {
+    /// Leave for the address in [`local::PC`].
+    pub(crate) fn exit_dynamic(&mut self, set: Set, state: &State) {
+        let constant = self.exit_constant(self.cx.origin, state.pending, false);
+        let stub = self.stub(set, state.words, true);
+        let depth = self.depth(stub);
+        self.op().i32_const(constant).br(depth);
+    }
+
+    /// Jump to the address in [`local::PC`], which may be an entry of this function.
+    pub(crate) fn jump(&mut self, dirty: Set, mut state: State) {
+        self.uses.jumps = true;
+        self.store(dirty, state.words);
+        self.flush(&mut state);
+        let depth = self.depth(self.jump_at);
+        self.op().br(depth);
+    }
+
+    /// Which entry enters at an address.
+    pub(crate) fn entry_at(&self, address: u64) -> Option<usize> {
+        let block = self.cx.by_address.get(&address)?;
+        self.cx.entries.iter().position(|entry| entry == block)
+    }
+
+    /// Call the function at `target`, and go on with an entry at `back`.
+    pub(crate) fn call(&mut self, node: usize, target: u64, (back, entry): (u64, usize), mut state: State) {
+        let Some(callee) = (self.cx.callee)(target) else {
+            self.push_relative(target);
+            self.op().local_set(local::PC);
+            return self.call_dispatched(node, (back, entry), state);
+        };
+        let block = self.cx.block_of[node];
+        let dirty = self.cx.flow.dirty_out[block];
+        self.uses.calls = true;
+        if self.leaves_page(block, back) {
+            self.expect_page(back, |emitter| emitter.exit(target, dirty, &state, false));
+        }
+        self.store(dirty, state.words);
+        let ((_, check_type), longest) = (self.cx.check, self.cx.longest);
+        self.op().local_get(local::REGS).local_get(local::VIEW);
+        self.push_relative(callee.origin);
+        self.op().i32_const(callee.index.cast_signed());
+        self.op().local_get(local::LEFT);
+        if state.pending > 0 {
+            self.op().i64_const(state.pending.into()).i64_sub();
+            state.pending = 0;
+        }
+        self.op()
+            .local_get(local::ROOM)
+            .i32_const(callee.slot.cast_signed())
+            .call_indirect(0, check_type + 1)
+            .local_tee(local::LEFT)
+            .i64_const(longest.into())
+            .i64_lt_s()
+            .local_get(local::REGS)
+            .i64_load(at(regs::PC, 3));
+        self.push_relative(back);
+        self.op().local_tee(local::PC).i64_ne().i32_or();
+        self.if_();
+        self.br_dispatch(entry);
+        self.end();
+        self.set_simple_fp();
+        // From here on as if it had been entered there.
+        let edge = self.cx.graph.successors[node].iter().copied().find(|edge| edge.label == 1 + entry);
+        let Some(edge) = edge else { unreachable!("a direct call has an edge to its return") };
+        self.follow(node, edge, State::default());
+    }
+
+    /// Call the address in [`local::PC`] by way of $dispatch.
+    pub(crate) fn call_dispatched(&mut self, node: usize, (back, entry): (u64, usize), mut state: State) {
+        let block = self.cx.block_of[node];
+        let dirty = self.cx.flow.dirty_out[block];
+        self.uses.calls = true;
+        if self.leaves_page(block, back) {
+            self.expect_page(back, |emitter| emitter.exit_dynamic(dirty, &state));
+        }
+        self.store(dirty, state.words);
+        self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
+        self.flush(&mut state);
+        self.push_relative(back);
+        self.op().local_set(local::PC);
+        self.br_dispatch(entry);
+    }
+
+    /// To $dispatch, which goes on with an entry when pc is [`local::PC`].
+    fn br_dispatch(&mut self, entry: usize) {
+        let depth = self.depth(self.dispatch_at);
+        self.op().i32_const(entry as i32).local_set(local::ENTRY).br(depth);
+    }
+
+    /// Go on at [`local::PC`], which is perhaps an entry of this function.
+    pub(crate) fn finish_jumps(&mut self) {
+        if !self.known.uses.jumps {
+            self.op().unreachable();
+            return;
+        }
+        let found = local::EXIT;
+        let word = |offset| at(offset, 2);
+        let (slot, longest) = (self.cx.slot.cast_signed(), self.cx.longest);
+        let (count, size) = (target::COUNT as i32, target::SIZE as i32);
+        self.op()
+            .local_get(local::PC)
+            .i32_wrap_i64()
+            .i32_const(size.trailing_zeros().cast_signed() - 1)
+            .i32_shl()
+            .i32_const((count - 1) * size)
+            .i32_and()
+            .local_get(local::VIEW)
+            .i32_load(word(view::TARGETS))
+            .i32_add()
+            .local_tee(found)
+            .i64_load(at(target::PC, 3))
+            .local_get(local::PC)
+            .i64_eq()
+            .local_get(found)
+            .i32_load(word(target::SLOT))
+            .i32_const(slot)
+            .i32_eq()
+            .i32_and()
+            .local_get(found)
+            .i64_load(at(target::ORIGIN, 3))
+            .local_get(local::ORIGIN)
+            .i64_eq()
+            .i32_and()
+            .local_get(local::LEFT)
+            .i64_const(longest.into())
+            .i64_ge_s()
+            .i32_and();
+        self.if_();
+        self.op().local_get(found).i32_load(word(target::INDEX)).local_set(local::ENTRY);
+        let root = self.depth(self.root_at);
+        self.op().br(root);
+        self.end();
+        self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
+        self.op().local_get(local::LEFT).return_();
+    }
+
+    /// Go on from `regs.pc` until it is [`local::PC`], which is where [`local::ENTRY`] enters.
+    pub(crate) fn dispatch_calls(&mut self) {
+        if !self.known.uses.calls {
+            self.op().unreachable();
+            return;
+        }
+        let (_, check_type) = self.cx.check;
+        let longest = self.cx.longest;
+        self.op()
+            .local_get(local::REGS)
+            .local_get(local::VIEW)
+            .local_get(local::PC)
+            .i32_const(0)
+            .local_get(local::LEFT)
+            .local_get(local::ROOM)
+            .local_get(local::VIEW)
+            .i32_load(at(view::DISPATCH, 2))
+            .call_indirect(0, check_type + 1)
+            .local_tee(local::LEFT)
+            .i64_const(longest.into())
+            .i64_ge_s()
+            .local_get(local::REGS)
+            .i64_load(at(regs::PC, 3))
+            .local_get(local::PC)
+            .i64_eq()
+            .i32_and();
+        self.if_();
+        self.set_simple_fp();
+        let root = self.depth(self.root_at);
+        self.op().br(root);
+        self.end();
+        self.op().local_get(local::LEFT).return_();
+    }
+}
