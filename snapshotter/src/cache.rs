@@ -1,6 +1,7 @@
-//! What is kept between two calls: compiled engines ([`crate::code`]), other compiled
-//! code (wasmtime's own matter), and here the compressed chunks of images, content-addressed, so that packing again
-//! after a small change compresses the change.
+//! What is kept between two calls: compiled engines ([`crate::code`]), other
+//! compiled code (wasmtime's own matter), and here the compressed chunks of
+//! images, content-addressed, so that packing again after a small change
+//! compresses the change.
 //!
 //! Each pack that compresses something new leaves one file of it, written under
 //! a temporary name and renamed when it is complete. Nothing that is there is

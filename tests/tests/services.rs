@@ -99,6 +99,39 @@ python3 -c \"{FETCH}\nprint(fetch(), '$word')\"; kill $!; exit 6"
         assert_eq!(outcome, ("waiting\n200 go\n".to_string(), Some(6)));
     }
 
+    /// A server frozen when it listens, and a client beside it that waits for a word.
+    #[track_caller]
+    fn answers(image: &str, name: &str, port: u16, server: &str, client: &str, expected: &str) {
+        let script = format!(
+            "cd /tmp; echo contents > page; ({server}) > /tmp/log 2>&1 & read word; {client}; kill $!"
+        );
+        let argv = ["/bin/bash", "-c", &script];
+        let (app, _) = pack(image, name, &["-t=false"], &format!("listen:{port}"), &argv);
+        let (output, code) = open(&app, "go\n");
+        assert_eq!((output.replace('\r', ""), code), (expected.to_string(), Some(0)), "{server}");
+    }
+
+    /// bash speaks HTTP by itself: the status, and what comes after the head.
+    const GET: &str = "exec 3<>/dev/tcp/127.0.0.1/8000; printf 'GET /tmp/page HTTP/1.0\\r\\n\\r\\n' >&3
+        read -r status <&3; echo ${status:9:3}; while read -r line <&3 && [ ${#line} -gt 1 ]; do :; done; cat <&3";
+
+    #[test]
+    fn frozen_databases_and_web_servers_answer() {
+        let redis = "exec redis-server --port 6379 --save ''";
+        answers("programs", "redis", 6379, redis, "redis-cli incr n; redis-cli incr n", "1\n2\n");
+        let conf = "daemon off; master_process off; pid /tmp/pid; error_log stderr; events {}
+            http { access_log off; server { listen 8000; root /; } }";
+        let nginx = format!("echo '{conf}' > conf; exec nginx -c /tmp/conf");
+        answers("programs", "nginx", 8000, &nginx, GET, "200\ncontents\n");
+    }
+
+    #[test]
+    #[ignore = "its image takes minutes: tests/run whole"]
+    fn a_frozen_node_server_answers() {
+        let server = "exec node -e 'require(\"http\").createServer((request, reply) => reply.end(request.url)).listen(8000)'";
+        answers("node", "node-listen", 8000, server, GET, "200\n/tmp/page");
+    }
+
     /// docs/RESUME.md says what Python draws anew and what not; here it is drawn before and after the freeze.
     #[test]
     fn a_service_freezes_itself_and_draws_new_numbers_in_each_opening() {

@@ -136,10 +136,20 @@ impl Chunks {
         true
     }
 
+    /// Whether [`Chunks::read`] may be used for what nobody asked for: it would be a copy, since the bytes are warm or
+    /// their chunk was read lately. Never while reads are recorded, so that what is needed afterwards shows.
+    pub fn at_hand(&self, index: u32, start: u32, len: u32) -> bool {
+        self.touched.borrow().is_none() && self.copied(index, start, len)
+    }
+
+    fn copied(&self, index: u32, start: u32, len: u32) -> bool {
+        self.warm(index, start, len).is_some_and(|at| self.platform.warm_segment(at, &mut [0]))
+            || self.cache.borrow().chunks.contains_key(&index)
+    }
+
     /// Whether [`Chunks::read`] would go through without waiting. What is not here is asked for.
     pub fn ready(&self, index: u32, start: u32, len: u32) -> bool {
-        let here = self.warm(index, start, len).is_some_and(|at| self.platform.warm_segment(at, &mut [0]))
-            || self.cache.borrow().chunks.contains_key(&index)
+        let here = self.copied(index, start, len)
             || self.fetches.borrow().failed.contains(&index)
             || self
                 .archive

@@ -353,6 +353,10 @@ pub trait Pages {
     fn size(&self) -> u64;
     /// Copy the page at byte offset `offset` (page-aligned) to `page`; zeros past the end.
     fn read_page(&self, offset: u64, page: &mut [u8; 4096]) -> Result<(), Errno>;
+    /// The same of a page that nobody asked for, if that costs no more than a copy; else false.
+    fn read_near(&self, offset: u64, page: &mut [u8; 4096]) -> bool {
+        self.read_page(offset, page).is_ok()
+    }
     /// Write a page back (MAP_SHARED). Never extends the file.
     fn write_page(&self, offset: u64, page: &[u8; 4096]) -> Result<(), Errno>;
     /// A store through a MAP_SHARED mapping is about to change a page: the moment that mtime remembers.

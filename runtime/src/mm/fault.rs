@@ -143,15 +143,22 @@ impl Mm {
         Ok(())
     }
 
-    /// Fill an absent page of a file mapping, and what of its group comes without waiting.
+    /// Fill an absent page of a file mapping, and what of its group is at hand.
     fn fill_around(&self, area: &Area, mapped: &Mapped, page: u64) -> Result<(), Fault> {
         let object = &*mapped.pages;
         self.fill(area, object, page)?;
+        let mut bytes = [0; PAGE as usize];
         for near in self.around(area, page) {
-            let index = area.offset_of(near * PAGE) / PAGE;
-            let wanted = self.arena.flags(near) & PRESENT == 0 && !object.sharers().held(index);
-            if wanted && self.fill(area, object, near).is_err() {
+            let offset = area.offset_of(near * PAGE);
+            let wanted = self.arena.flags(near) & PRESENT == 0 && !object.sharers().held(offset / PAGE);
+            if !wanted || offset >= object.size() {
+                continue;
+            }
+            if self.make_room(near).is_err() {
                 break;
+            }
+            if object.read_near(offset, &mut bytes) {
+                self.filled(area, object, near, &bytes);
             }
         }
         Ok(())
@@ -168,12 +175,17 @@ impl Mm {
         object.sharers().recall(object, index..index + 1).map_err(fault_of)?;
         let mut bytes = [0; PAGE as usize];
         object.read_page(offset, &mut bytes).map_err(fault_of)?;
-        self.arena.write_page(page, &bytes);
+        self.filled(area, object, page, &bytes);
+        Ok(())
+    }
+
+    /// An absent page of a file mapping is there.
+    fn filled(&self, area: &Area, object: &dyn Pages, page: u64, bytes: &[u8; PAGE as usize]) {
+        self.arena.write_page(page, bytes);
         self.arena.set_flags(page, byte(area, PRESENT));
         if area.shared() {
-            object.sharers().attach(&self.arena, page, index);
+            object.sharers().attach(&self.arena, page, area.offset_of(page * PAGE) / PAGE);
         }
-        Ok(())
     }
 
     /// Make the page at `addr` present and the process's own, whatever its protection (for [`Mm::poke`]).

@@ -78,16 +78,31 @@ impl Base {
         Ok(())
     }
 
+    /// Do `read`, which reads a range of the file `ino` that nobody has asked for, if that is a copy and nothing more;
+    /// else false.
+    pub(super) fn near(&self, ino: u32, offset: u64, len: u64, read: impl FnOnce() -> bool) -> bool {
+        let Some(inode) = self.inode(ino) else { return false };
+        let here = |chunk, start, len| self.chunks.at_hand(chunk, start, len);
+        parts(inode, offset, offset + len).all(|(chunk, start, len)| here(chunk, start, len)) && read()
+    }
+
     /// Whether a range of a file can be read without waiting; a reader gets all of what it asked for, or waits. What is
     /// not here is asked for, all of it at once.
     fn ready(&self, inode: Inode<'static>, from: u64, end: u64) -> bool {
-        let (mut at, mut ready) = (from, true);
-        while let Some(extent) = inode.extent_at(at).filter(|extent| extent.offset < end) {
-            let skip = at.saturating_sub(extent.offset);
-            let n = (u64::from(extent.len) - skip).min(end - at.max(extent.offset));
-            ready &= self.chunks.ready(extent.chunk, extent.chunk_offset + skip as u32, n as u32);
-            at = extent.offset + u64::from(extent.len);
-        }
-        ready
+        parts(inode, from, end)
+            .fold(true, |ready, (chunk, start, len)| self.chunks.ready(chunk, start, len) && ready)
     }
+}
+
+/// What a range of a file lies in: chunk, first byte in it, length. Holes are left out.
+fn parts(inode: Inode<'static>, from: u64, end: u64) -> impl Iterator<Item = (u32, u32, u32)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        let extent = inode.extent_at(at).filter(|extent| extent.offset < end)?;
+        let skip = at.saturating_sub(extent.offset);
+        let len = (u64::from(extent.len) - skip).min(end - at.max(extent.offset));
+        at = extent.offset + u64::from(extent.len);
+        // Both lie within the extent, whose bounds are 32-bit.
+        Some((extent.chunk, extent.chunk_offset + skip as u32, len as u32))
+    })
 }

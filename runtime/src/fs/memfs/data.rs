@@ -72,6 +72,17 @@ impl FileData {
         fill(bytes, |len, put| self.pieces(offset, len, put))
     }
 
+    /// Do `read`, which reads the page at `offset`, if it is at hand; else false. See [`Base::near`].
+    pub(super) fn near(&self, offset: u64, read: impl FnOnce() -> bool) -> bool {
+        match &self.base {
+            Some((base, ino)) if !self.pages.borrow().contains_key(&(offset / PAGE)) => {
+                let inside = self.base_len.get().saturating_sub(offset).min(PAGE);
+                base.near(*ino, offset, inside, read)
+            }
+            _ => read(),
+        }
+    }
+
     /// Hand `len` bytes from `offset` on to `put`, piece by piece in order, without copying them first. They lie
     /// within the size. PENDING, EIO: what was handed over before stays so.
     pub(super) fn pieces(&self, offset: u64, len: u64, put: &mut dyn FnMut(&[u8])) -> Result<(), Errno> {

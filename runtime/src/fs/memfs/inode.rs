@@ -509,6 +509,10 @@ impl Pages for MemInode {
         data.read(offset, &mut page[..inside])
     }
 
+    fn read_near(&self, offset: u64, page: &mut [u8; 4096]) -> bool {
+        self.file().is_ok_and(|data| data.near(offset, || self.read_page(offset, page).is_ok()))
+    }
+
     fn write_page(&self, offset: u64, page: &[u8; 4096]) -> Result<(), Errno> {
         let data = self.file()?;
         let inside = data.size().saturating_sub(offset).min(PAGE) as usize;

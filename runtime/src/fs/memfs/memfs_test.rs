@@ -553,6 +553,14 @@ fn what_was_read_before_is_warm() {
     }
     assert_eq!(chunks.decoded(), 0);
     assert_eq!(read(&root, ("f", 4000, 200)), Err(Errno::PENDING), "one block of two");
+    assert_eq!(chunks.take_requests().len(), 1);
+    // What lies beside a page that is read comes along when it is warm, and is not asked for when it is not.
+    let inode = root.lookup(b"f").expect("is there");
+    let near = |page: u64| file(&inode).near(page * 4096, || true);
+    assert!(near(1) && !near(0));
+    assert!(chunks.take_requests().is_empty());
+    chunks.record();
+    assert!(!near(1), "or nobody would see that it is needed");
 }
 
 #[test]
