@@ -3,9 +3,11 @@
 // small, under names that change with their contents, so that they can be
 // cached for ever. The page itself holds its style and what starts the machine.
 //
-// Node's host becomes one file, too, when it is named.
+// With the directory in which wasm-bindgen put the translator there is one, in two
+// files; without, all that is not translated yet is interpreted. Node's host becomes
+// one file, which looks for the translator's Wasm beside itself, when it is named.
 //
-//     node build.mjs OUT [NODE_MODULES [FRISCY-NODE.mjs]]
+//     node build.mjs OUT [NODE_MODULES [TRANSLATOR [FRISCY-NODE.mjs]]]
 
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +16,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [out, modules = join(here, "node_modules"), nodeHost] = process.argv.slice(2);
+const [out, modules = join(here, "node_modules"), translator, nodeHost] = process.argv.slice(2);
 /** @type {typeof import("esbuild")} */
 const esbuild = createRequire(join(resolve(modules), "x.js"))("esbuild");
 
@@ -34,12 +36,12 @@ async function bundle(entry, options) {
   return /** @type {import("esbuild").OutputFile[]} */ (outputFiles)[0].text.trimEnd();
 }
 
-/** Writes a file under a name with its digest; the name. @param {string} name @param {string} text */
-function put(name, text) {
-  const digest = createHash("sha256").update(text).digest("hex").slice(0, 16);
+/** Writes a file under a name with its digest; the name. @param {string} name @param {string | Buffer} contents */
+function put(name, contents) {
+  const digest = createHash("sha256").update(contents).digest("hex").slice(0, 16);
   const [stem, extension] = name.split(".");
   const full = `${stem}.${digest}.${extension}`;
-  writeFileSync(join(out, full), text);
+  writeFileSync(join(out, full), contents);
   return full;
 }
 
@@ -52,7 +54,26 @@ function replace(text, from, to) {
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-const worker = put("worker.js", await bundle("web/worker.js", { format: "iife" }));
+// Plain scripts; as such esbuild would make import() a require().
+const script = /** @type {const} */ ({ format: "esm", banner: { js: '"use strict";(()=>{' }, footer: { js: "})();" } });
+let worker = await bundle("web/worker.js", { ...script, external: ["./translator.js"] });
+/** Where the translator's JavaScript is, and for which engine. @type {import("esbuild").BuildOptions} */
+let translate = { external: ["friscy-translator"] };
+let wasm = "translator.wasm";
+if (translator) {
+  const engine = readFileSync(join(translator, "engine"), "utf8");
+  translate = {
+    alias: { "friscy-translator": resolve(translator, "translator.js") },
+    define: { FRISCY_ENGINE: JSON.stringify(engine) },
+  };
+  wasm = put("translator.wasm", readFileSync(join(translator, "translator_bg.wasm")));
+  const thread = await bundle("web/translator-worker.js", { ...script, ...translate });
+  const beside = put("translator-worker.js", replace(thread, '"translator.wasm"', JSON.stringify(wasm)));
+  const here = put("translator.js", await bundle("web/translator.js", { format: "esm" }));
+  worker = replace(worker, '"./translator.js"', JSON.stringify(`./${here}`));
+  worker = replace(worker, '"translator-worker.js"', JSON.stringify(beside));
+}
+worker = put("worker.js", worker);
 // The terminal brings its own style: nothing of it is needed before.
 const main = put("main.js", await bundle("web/main.js", { format: "esm", loader: { ".css": "text" } }));
 let boot = await bundle("web/boot.js", { format: "esm", external: ["./main.js"] });
@@ -66,5 +87,6 @@ copyFileSync(join(here, "web/icon.svg"), join(out, "icon.svg"));
 copyFileSync(join(modules, "@xterm/xterm/LICENSE"), join(out, "LICENSE-xterm.txt"));
 if (nodeHost) {
   const options = /** @type {const} */ ({ format: "esm", platform: "node", target: "node20", minify: false });
-  writeFileSync(nodeHost, await bundle("node/friscy-node.mjs", options));
+  const host = await bundle("node/friscy-node.mjs", { ...options, ...translate });
+  writeFileSync(nodeHost, replace(host, '"translator.wasm"', JSON.stringify(wasm)));
 }

@@ -10,12 +10,17 @@ pub const SOURCES: [&str; 6] =
     ["web", "node", "build.mjs", "package.json", "package-lock.json", "prepare.rs"];
 
 /// The page's files (name, and where the file is), and Node's host in one file. `bundle` is this directory, `work`
-/// one to install and build in, which is kept between builds. An error says what to do.
-pub fn files(bundle: &Path, work: &Path) -> Result<(Vec<(String, PathBuf)>, PathBuf), String> {
+/// one to install and build in, which is kept between builds, `translator` where wasm-bindgen put the translator. An
+/// error says what to do.
+pub fn files(
+    bundle: &Path,
+    work: &Path,
+    translator: &Path,
+) -> Result<(Vec<(String, PathBuf)>, PathBuf), String> {
     let modules = install(bundle, work)?;
-    let out = work.join("page");
+    let (out, node_host) = (work.join("page"), work.join("friscy-node.mjs"));
     let build = bundle.join("build.mjs");
-    run(Command::new("node").arg(build).arg(&out).arg(modules).arg(work.join("friscy-node.mjs")))?;
+    run(Command::new("node").arg(build).arg(&out).arg(modules).arg(translator).arg(&node_host))?;
     let said = |error: std::io::Error| format!("{}: {error}", out.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&out).map_err(said)? {
@@ -24,7 +29,7 @@ pub fn files(bundle: &Path, work: &Path) -> Result<(Vec<(String, PathBuf)>, Path
         files.push((name, path));
     }
     files.sort();
-    Ok((files, work.join("friscy-node.mjs")))
+    Ok((files, node_host))
 }
 
 /// `npm ci` of what the page needs, unless it was done for this lock file. The modules' directory.

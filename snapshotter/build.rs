@@ -1,9 +1,9 @@
 //! Builds what the command carries inside: the engine (Wasm), the demo image
-//! (riscv64), and the list of the page's files.
+//! (riscv64), and the list of the page's files with the translator (Wasm) among them.
 //!
-//! The engine comes from this workspace by a nested cargo with its own target
-//! directory, so that it neither waits for nor disturbs the outer build. Set
-//! `FRISCY_ENGINE` to a Wasm file to use that one instead.
+//! Engine and translator come from this workspace by a nested cargo with its own
+//! target directory, so that it neither waits for nor disturbs the outer build. Set
+//! `FRISCY_ENGINE` or `FRISCY_TRANSLATOR` to a Wasm file to use that one instead.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,31 +31,50 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     engine(root, &out);
     demo_image(root, &out);
-    web(root, &out);
+    let translator = translator(root, &out);
+    web(root, &out, &translator);
+}
+
+/// A Wasm module of this workspace; the file that `variable` names, where it does, in its place.
+fn module(root: &Path, out: &Path, package: &str, parts: &[&str], variable: &str) -> PathBuf {
+    println!("cargo::rerun-if-env-changed={variable}");
+    if let Some(path) = std::env::var_os(variable) {
+        println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+        return path.into();
+    }
+    for part in parts.iter().chain(&["formats", "Cargo.toml", "Cargo.lock"]) {
+        println!("cargo::rerun-if-changed={}", root.join(part).display());
+    }
+    require_target(TARGET);
+    let target_dir = out.join("engine-build");
+    run(cargo(root, &target_dir)
+        .args(["--package", package, "--profile", PROFILE])
+        .args(["--target", TARGET]));
+    target_dir.join(TARGET).join(PROFILE).join(format!("{}.wasm", package.replace('-', "_")))
 }
 
 /// `OUT_DIR/engine.wasm`.
 fn engine(root: &Path, out: &Path) {
-    println!("cargo::rerun-if-env-changed=FRISCY_ENGINE");
-    let wasm = match std::env::var_os("FRISCY_ENGINE") {
-        Some(path) => {
-            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
-            PathBuf::from(path)
-        }
-        None => {
-            for part in ["runtime", "formats", "Cargo.toml", "Cargo.lock"] {
-                println!("cargo::rerun-if-changed={}", root.join(part).display());
-            }
-            require_target(TARGET);
-            let target_dir = out.join("engine-build");
-            run(cargo(root, &target_dir)
-                .args(["--package", "friscy-engine", "--profile", PROFILE])
-                .args(["--target", TARGET]));
-            target_dir.join(TARGET).join(PROFILE).join("friscy_engine.wasm")
-        }
-    };
+    let wasm = module(root, out, "friscy-engine", &["runtime"], "FRISCY_ENGINE");
     std::fs::copy(&wasm, out.join("engine.wasm"))
         .unwrap_or_else(|error| panic!("cannot copy {}: {error}", wasm.display()));
+}
+
+/// The directory of the translator for the page and Node: `translator.js`, `translator_bg.wasm`, and the blake3 of the
+/// engine for which it translates, as hexadecimal digits in `engine`.
+fn translator(root: &Path, out: &Path) -> PathBuf {
+    let parts = ["bundle/translator", "runtime/translator", "runtime/src/hart"];
+    let wasm = module(root, out, "friscy-page-translator", &parts, "FRISCY_TRANSLATOR");
+    let directory = out.join("translator");
+    let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
+    bindgen.input_path(wasm).out_name("translator").typescript(false);
+    bindgen.omit_default_module_path(true).remove_name_section(true).remove_producers_section(true);
+    let made = bindgen.web(true).and_then(|bindgen| bindgen.generate(&directory));
+    made.unwrap_or_else(|error| panic!("the translator's JavaScript cannot be made: {error:#}"));
+    let engine = std::fs::read(out.join("engine.wasm")).expect("the engine was built before");
+    let digest = blake3::hash(&engine).to_hex();
+    std::fs::write(directory.join("engine"), digest.as_str()).expect("OUT_DIR can be written");
+    directory
 }
 
 /// `cargo build` for another target: nothing of the outer build's flags, wrappers and directories applies to it.
@@ -176,13 +195,13 @@ fn layer(tree: &demo::Tree) -> Vec<u8> {
 }
 
 /// `OUT_DIR/web.rs`: a slice of (name, contents) of the page's files.
-fn web(root: &Path, out: &Path) {
+fn web(root: &Path, out: &Path, translator: &Path) {
     let bundle = root.join("bundle");
     for part in prepare::SOURCES {
         println!("cargo::rerun-if-changed={}", bundle.join(part).display());
     }
     let mut list = String::from("&[\n");
-    match prepare::files(&bundle, &out.join("npm")) {
+    match prepare::files(&bundle, &out.join("npm"), translator) {
         Ok((files, node_host)) => {
             std::fs::copy(node_host, out.join("friscy-node.mjs")).expect("OUT_DIR can be written");
             for (name, path) in files {

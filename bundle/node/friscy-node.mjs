@@ -6,10 +6,9 @@
 
 import { open, readFile } from "node:fs/promises";
 
-import { AppError, explain, Machine, manifest } from "../web/host.js";
+import { isTranslator, serve, start } from "./translator-thread.mjs";
+import { AppError, explain, LOG_WARNING, Machine, manifest } from "../web/host.js";
 
-/** Of Log lines: what a user should know. */
-const WARNING = 1;
 const SIGNALS = /** @type {const} */ ({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 });
 
 /** A line in the timeline, by the page's names: docs/FORMATS.md, "Marks of the page". @param {string} stage */
@@ -52,8 +51,13 @@ async function run(path) {
       }),
     reached: mark,
     log: (level, text) => {
-      if (level !== WARNING || process.env.FRISCY_VERBOSE) stderr.write(`${text}\n`);
+      if (level !== LOG_WARNING || process.env.FRISCY_VERBOSE) stderr.write(`${text}\n`);
     },
+    translator: async (engine) => {
+      const { Translator } = await import("../web/translator.js");
+      return Translator.start(engine, start(new URL(import.meta.url)));
+    },
+    translated: (functions) => performance.mark("friscy:translated", { detail: functions }),
     chunk: chunks.layout === "split" ? await beside(path, chunks.stored_bytes) : undefined,
   });
   // Who reads our output may go away: the guest's write fails, as it should.
@@ -77,15 +81,19 @@ async function run(path) {
   }
 }
 
-const [path, ...rest] = process.argv.slice(2);
-if (!path || rest.length > 0) {
-  console.error("usage: node friscy-node.mjs APP.wasm");
-  process.exit(2);
+async function main() {
+  const [path, ...rest] = process.argv.slice(2);
+  if (!path || rest.length > 0) {
+    console.error("usage: node friscy-node.mjs APP.wasm");
+    process.exit(2);
+  }
+  try {
+    process.exit(await run(path));
+  } catch (error) {
+    const known = error instanceof Error && "code" in error ? error.message : explain(error).message;
+    console.error(`${path}: ${known}`);
+    process.exit(1);
+  }
 }
-try {
-  process.exit(await run(path));
-} catch (error) {
-  const known = error instanceof Error && "code" in error ? error.message : explain(error).message;
-  console.error(`${path}: ${known}`);
-  process.exit(1);
-}
+
+await (isTranslator ? serve(new URL("translator.wasm", import.meta.url)) : main());

@@ -3,8 +3,8 @@
 // out by `friscy-snap bundle`.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { work } from "./fake.mjs";
 
@@ -17,13 +17,25 @@ export const command = process.env.FRISCY_SNAP ?? `${target}/release/friscy-snap
 /** Why tests of the real app cannot run; false when they can. */
 export const missing = existsSync(command) ? false : `${command} is missing: cargo build --release`;
 
-/** The newest demo image that the build made. */
-function demoImage() {
+/** The newest file that the build made under this name. @param {string} name */
+function built(name) {
   const builds = `${target}/release/build`;
-  const images = readdirSync(builds).map((name) => `${builds}/${name}/out/demo.tar`).filter((path) => existsSync(path));
-  const [image] = images.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  if (!image) throw new Error(`no demo.tar below ${builds}: cargo build --release`);
-  return image;
+  const files = readdirSync(builds).map((build) => `${builds}/${build}/out/${name}`).filter((path) => existsSync(path));
+  const [file] = files.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  if (!file) throw new Error(`no ${name} below ${builds}: cargo build --release`);
+  return file;
+}
+
+const demoImage = () => built("demo.tar");
+
+/** What wasm-bindgen made of ../translator, loaded. */
+export async function translator() {
+  // Outside of a package Node knows a module by its name only.
+  const path = `${work}translator.mjs`;
+  copyFileSync(built("translator/translator.js"), path);
+  const made = await import(pathToFileURL(path).href);
+  await made.default({ module_or_path: readFileSync(built("translator/translator_bg.wasm")) });
+  return made;
 }
 
 /** @type {string | undefined} */
@@ -42,6 +54,7 @@ export function app() {
 
 /** Packs the demo to `path`. @param {string} path @param {string[]} options */
 export function pack(path, options) {
+  mkdirSync(work, { recursive: true });
   execFileSync(command, [demoImage(), ...options, "--hostname=friscy", "-q", "-o", path]);
 }
 

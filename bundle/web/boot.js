@@ -126,6 +126,7 @@ let drawing = false;
 function welcome(message) {
   switch (message.type) {
     case "stages":
+    case "translated":
       return;
     case "ready":
       screen = new FirstScreen(/** @type {NonNullable<typeof size>} */ (size), !message.manifest.entry.tty);

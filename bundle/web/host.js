@@ -4,12 +4,13 @@
 // ../node/friscy-node.mjs. The contract is formats/src/ring.rs.
 
 import { AppError } from "./error.js";
-import { Errno, EVENT_SIGNAL, EVENT_WINSIZE, Op, Ring, Status } from "./ring.js";
+import { Errno, EVENT_SIGNAL, EVENT_TRANSLATOR, EVENT_WINSIZE, Op, Ring, Status } from "./ring.js";
 import { Exit, imports, monotonicMs } from "./wasi.js";
 
 /** The manifest's format that this host reads. */
 const FORMAT = 3;
-/** A Log line that a user has to know. */
+/** A Log line that a user should know, and one that a user has to. */
+export const LOG_WARNING = 1;
 export const LOG_FAILURE = 2;
 /** Instructions in a slice: the first, and the bounds of what it adapts to. */
 const BUDGET = 1_000_000;
@@ -17,6 +18,8 @@ const BUDGET_MIN = 100_000;
 const BUDGET_MAX = 8_000_000;
 /** How long a slice should take: input waits no longer than that. */
 const SLICE_MS = 8;
+/** How long the guest runs without output before hot code is translated all the same. */
+const PATIENCE_MS = 1000;
 /** setTimeout's longest. */
 const TIMEOUT_MAX_MS = 0x7fffffff;
 
@@ -34,13 +37,19 @@ export { AppError };
  * @property {(level: number, text: string) => void} [log] a line for the user
  * @property {(offset: number, len: number, again: boolean) => Promise<Uint8Array>} [chunk] bytes of the chunk
  *   store beside the file; `again`: what came before was damaged
+ * @property {(engine: Engine) => Promise<import("./translator.js").Translator>} [translator]
+ *   asked for once, when there is hot code that nobody foresaw; without it such code is interpreted
+ * @property {(functions: number) => void} [translated] so many functions more are in use
  * @property {(stage: Stage) => void} [reached] the end of a stage of opening, once each, for who measures
  */
+
+/** @typedef {{ exports: WebAssembly.Exports, digest: string }} Engine the app's exports, and what its engine is known by */
 
 /**
  * @typedef {object} Manifest the part of the app's manifest that hosts read
  * @property {number} format
  * @property {string} engine version of the friscy-snap that packed it
+ * @property {string} engine_digest
  * @property {{ tags: string[] }} image
  * @property {{ argv: string[], hostname: string, tty: boolean }} entry
  * @property {{ layout: "single" | "split", stored_bytes: number }} chunks
@@ -97,6 +106,7 @@ const turn = (() => {
 
 export class Machine {
   /** @type {Host} */ #host;
+  /** @type {Engine} */ #engine;
   /** @type {WebAssembly.Memory} */ #memory;
   /** @type {Ring} */ #ring;
   /** @type {(budget: bigint) => number} */ #resume;
@@ -113,6 +123,10 @@ export class Machine {
   #writes = new Set();
   /** Ends the wait of an idle machine. @type {(() => void) | undefined} */
   #wake;
+  /** The engine was told that there is a translator. */
+  #translates = false;
+  /** @type {Promise<import("./translator.js").Translator> | undefined} */
+  #translator;
   #budget = BUDGET;
   #stopped = false;
 
@@ -122,7 +136,7 @@ export class Machine {
    * @param {Host} host
    */
   static async open(module, host) {
-    manifest(module);
+    const { engine_digest } = manifest(module);
     /** @type {WebAssembly.Instance | undefined} */
     let instance;
     /** @type {Machine | undefined} */
@@ -136,7 +150,7 @@ export class Machine {
     try {
       instance = await WebAssembly.instantiate(module, /** @type {any} */ (imports(module, memory, heard)));
       host.reached?.("instantiate");
-      machine = new Machine(instance, host);
+      machine = new Machine(instance, host, engine_digest);
       /** @type {() => void} */ (instance.exports.friscy_thaw)();
       host.reached?.("thaw");
     } catch (error) {
@@ -145,10 +159,11 @@ export class Machine {
     return machine;
   }
 
-  /** @param {WebAssembly.Instance} instance @param {Host} host */
-  constructor(instance, host) {
+  /** @param {WebAssembly.Instance} instance @param {Host} host @param {string} digest of its engine */
+  constructor(instance, host, digest) {
     const { memory, friscy_ring, friscy_resume } = /** @type {any} */ (instance.exports);
     this.#host = host;
+    this.#engine = { exports: instance.exports, digest };
     this.#memory = memory;
     this.#resume = friscy_resume;
     this.#ring = new Ring(memory, friscy_ring());
@@ -204,11 +219,13 @@ export class Machine {
     this.#host.reached?.("first-instruction");
     // What was written before the freeze needs no instruction to be written again.
     this.#serve();
+    const latest = performance.now() + PATIENCE_MS;
     for (;;) {
       if (this.#stopped) await new Promise(() => {});
       this.#flushCompletions();
       const status = this.#slice();
       this.#serve();
+      if (!this.#translates && performance.now() > latest) this.#beginToTranslate();
       switch (status) {
         case Status.Exited:
           // The last output must be out before the exit code is.
@@ -258,6 +275,7 @@ export class Machine {
           const taken = this.#host.write(arg === 2 ? 2 : 1, new Uint8Array(this.#memory.buffer, addr, len).slice());
           if (taken) this.#hold(taken, token, len);
           else this.#complete(token, len);
+          this.#beginToTranslate();
           break;
         }
         case Op.ConsoleRead:
@@ -267,6 +285,9 @@ export class Machine {
         case Op.ChunkFetch:
         case Op.ChunkRefetch:
           this.#fetchChunk(entry);
+          break;
+        case Op.Translate:
+          this.#translate(token, new Uint8Array(this.#memory.buffer, addr, len).slice());
           break;
         case Op.Log: {
           const text = new TextDecoder().decode(new Uint8Array(this.#memory.buffer, addr, len).slice());
@@ -278,6 +299,28 @@ export class Machine {
           this.#complete(token, -Errno.ENOSYS);
       }
     }
+  }
+
+  /** From now on the engine asks for translations of what is hot. */
+  #beginToTranslate() {
+    if (this.#translates || !this.#host.translator) return;
+    this.#translates = true;
+    this.#complete(EVENT_TRANSLATOR, 1);
+  }
+
+  /** @param {bigint} token @param {Uint8Array<ArrayBuffer>} profile */
+  async #translate(token, profile) {
+    let functions = 0;
+    try {
+      this.#translator ??= /** @type {NonNullable<Host["translator"]>} */ (this.#host.translator)(this.#engine);
+      functions = await (await this.#translator).translate(profile);
+      if (functions > 0) this.#host.translated?.(functions);
+    } catch (error) {
+      // The guest goes on as it is.
+      this.#host.log?.(LOG_WARNING, `Hot code stays interpreted: ${error instanceof Error ? error.message : error}`);
+      this.#complete(EVENT_TRANSLATOR, 0);
+    }
+    this.#complete(token, functions);
   }
 
   /** Completes a write once the host has taken it. @param {Promise<void>} taken @param {bigint} token @param {number} len */

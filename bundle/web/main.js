@@ -131,6 +131,9 @@ function hear(message) {
       return show("running", trouble ?? "running", trouble !== undefined);
     case "stages":
       return;
+    case "translated":
+      performance.mark("friscy:translated", { detail: message.functions });
+      return;
     case "trouble":
       trouble = message.text;
       if (body.dataset.state === "running") show("running", trouble ?? "running", trouble !== undefined);

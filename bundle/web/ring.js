@@ -11,11 +11,12 @@ const ENTRIES = 64;
 export const Status = Object.freeze({ Runnable: 0, Idle: 1, Exited: 2, Frozen: 3 });
 
 /** What a submission asks for. */
-export const Op = Object.freeze({ ConsoleWrite: 1, ConsoleRead: 2, ChunkFetch: 3, Log: 4, ChunkRefetch: 5 });
+export const Op = Object.freeze({ ConsoleWrite: 1, ConsoleRead: 2, ChunkFetch: 3, Log: 4, ChunkRefetch: 5, Translate: 6 });
 
 /** Tokens of events. */
 export const EVENT_WINSIZE = 1n << 63n;
 export const EVENT_SIGNAL = (1n << 63n) | 1n;
+export const EVENT_TRANSLATOR = (1n << 63n) | 2n;
 
 /** Error numbers that a host answers with. */
 export const Errno = Object.freeze({ EIO: 5, ENOSYS: 38 });

@@ -14,6 +14,7 @@ import { AppError, explain, Machine, manifest } from "./host.js";
  * @typedef {{ type: "progress", loaded: number, total: number | undefined }
  *   | { type: "ready", module: WebAssembly.Module, manifest: import("./host.js").Manifest }
  *   | { type: "stages", times: [string, number][] }
+ *   | { type: "translated", functions: number }
  *   | { type: "trouble", text: string | undefined }
  *   | { type: "output", bytes: Uint8Array } | { type: "log", level: number, text: string }
  *   | { type: "exit", code: number, retired: bigint, memoryBytes: number }
@@ -48,6 +49,12 @@ const host = {
     send({ type: "output", bytes }, [bytes.buffer]);
     if (undrawn > UNDRAWN_MAX) return new Promise((resolve) => held.push(resolve));
   },
+  translator: async (engine) => {
+    const { Translator } = await import("./translator.js");
+    const thread = /** @type {any} */ (new Worker(new URL("translator-worker.js", scope.location.href)));
+    return Translator.start(engine, thread);
+  },
+  translated: (functions) => send({ type: "translated", functions }),
   log: (level, text) => send({ type: "log", level, text }),
   reached(stage) {
     reached(stage);

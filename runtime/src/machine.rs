@@ -193,6 +193,11 @@ impl Machine {
         self.library.add(translations);
     }
 
+    /// Do not use these slots of the engine's table any more.
+    pub fn remove_translations(&mut self, slots: &std::ops::Range<u32>) {
+        self.library.remove(slots);
+    }
+
     /// Whether the table holds the translated functions: a host may bring them while the guest runs.
     pub fn translated(&mut self, present: bool) {
         self.library.set_present(present);

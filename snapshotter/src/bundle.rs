@@ -1,6 +1,7 @@
 //! `friscy-snap bundle`: the page and the app as a directory, for any static
 //! web server or CDN. Beside each file stand its compressed forms, for servers
-//! that hand those out, and two of those servers' configurations.
+//! that hand those out, and two of those servers' configurations. Node's host is
+//! there too: it shares the page's translator.
 
 use std::fs;
 use std::io::Write;
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 use crate::app::App;
 use crate::cli::Bundle;
 use crate::coding::{self, Coding, Effort};
+use crate::embedded;
 use crate::page::{self, Asset, INDEX};
 use crate::progress::size;
 
@@ -65,6 +67,7 @@ pub fn command(args: &Bundle) -> Result<()> {
             group.par_iter().map(|asset| write_all(&args.output, asset)).collect();
         bytes += written?.into_iter().sum::<usize>();
     }
+    write(&args.output, embedded::NODE_HOST_NAME, embedded::NODE_HOST)?;
     write(&args.output, "Caddyfile", CADDYFILE.as_bytes())?;
     write(&args.output, "nginx.conf", NGINX.as_bytes())?;
     if !args.talk.quiet {

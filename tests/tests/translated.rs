@@ -1,10 +1,11 @@
 //! Code that was translated when the image was packed, or while it runs: programs print the same with it, without
-//! it, and when it comes meanwhile. What translated instructions do is `isa_fuzz`'s matter.
+//! it, and when it comes meanwhile. What translated instructions do is `isa_fuzz`'s matter; Chromium is
+//! `bundle/test/translator.test.mjs`'s.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use friscy_tests::oracle::{Image, LIMIT, finish, friscy_snap, tar, work};
+use friscy_tests::oracle::{Image, LIMIT, finish, friscy_snap, repository, tar, work};
 
 /// Long enough for translated code to be compiled meanwhile.
 const SCRIPT: &str = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; echo $i; \
@@ -81,4 +82,28 @@ for k in (1, 2, 3, 1):
 #[test]
 fn debian_python3_rewrites_code_that_was_translated() {
     Image::get("debian-python3").all_same([(vec!["/usr/bin/python3", "-c", REWRITES], "")]);
+}
+
+#[test]
+fn debian_python3_rewrites_code_that_node_translated() {
+    let directory = work().join("translated");
+    let (app, site) = (directory.join("rewrites.wasm"), directory.join("rewrites"));
+    std::fs::create_dir_all(&directory).expect("a folder");
+    let mut pack = Command::new(friscy_snap());
+    pack.arg(tar("debian-python3")).args(["-q", "--tty=false", "--aot", "off", "-o"]).arg(&app);
+    let mut bundle = Command::new(friscy_snap());
+    bundle.arg("bundle").arg(&app).args(["-q", "-o"]).arg(&site);
+    for command in [with(pack, &["--", "/usr/bin/python3", "-c", REWRITES]), bundle] {
+        let outcome = finish(command, b"", LIMIT);
+        assert_eq!(outcome.code, Some(0), "{}", String::from_utf8_lossy(&outcome.stderr));
+    }
+    let mut node = Command::new("node");
+    node.arg("--import").arg(repository().join("bundle/test/marks.mjs"));
+    node.arg(site.join("friscy-node.mjs")).arg(&app);
+    let outcome = finish(node, b"", LIMIT);
+    let expected: String = [1, 2, 3, 1].map(|k| format!("{0} {0}\n", k * 14_000_000)).concat();
+    assert_eq!((outcome.code, String::from_utf8_lossy(&outcome.stdout)), (Some(0), expected.into()));
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let count = said.trim().strip_prefix("translated ").and_then(|count| count.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| count > 0), "{said}");
 }

@@ -169,6 +169,12 @@ extern "C" fn friscy_add_translations(ptr: *const u8, len: usize) -> *const u8 {
     error(translations.map(|translations| state::with(|engine| engine.add_translations(translations))))
 }
 
+/// The functions in `count` slots of the table from `first` on are called no more.
+#[unsafe(no_mangle)]
+extern "C" fn friscy_remove_translations(first: u32, count: u32) {
+    state::with(|engine| engine.remove_translations(&(first..first.saturating_add(count))));
+}
+
 /// Whether the table holds the functions that the packer appended (1) or not yet (0). It does in app.wasm as it is;
 /// a host that takes them out says 0 first, and 1 once it has put them into their slots of the table.
 #[unsafe(no_mangle)]

@@ -75,6 +75,11 @@ impl Engine {
         self.machine.add_translations(translations);
     }
 
+    /// Slots that are used no more.
+    pub(crate) fn remove_translations(&mut self, slots: &std::ops::Range<u32>) {
+        self.machine.remove_translations(slots);
+    }
+
     /// Whether the table holds what the packer translated.
     pub(crate) fn translated(&mut self, present: bool) {
         self.machine.translated(present);

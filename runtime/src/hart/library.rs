@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use friscy_formats::aot::{Place, Profile, ProfilePage, TranslatedPage, Translations, mark};
@@ -101,6 +102,18 @@ impl Library {
             found.page = Rc::new(page);
         }
         drop(translated);
+        self.change();
+    }
+
+    /// Forget the functions in these slots of the table, from the next run on.
+    pub fn remove(&self, slots: &Range<u32>) {
+        for found in self.translated.borrow_mut().values_mut() {
+            if found.page.entries.iter().any(|entry| slots.contains(&entry.slot)) {
+                let mut page = TranslatedPage::clone(&found.page);
+                page.entries.retain(|entry| !slots.contains(&entry.slot));
+                found.page = Rc::new(page);
+            }
+        }
         self.change();
     }
 

@@ -92,9 +92,12 @@ impl Opener {
         if embedded::NODE_HOST.is_empty() {
             bail!("this friscy-snap was built without Node.js, which makes the host");
         }
-        let host = directory.join("friscy-node.mjs");
+        let host = directory.join(embedded::NODE_HOST_NAME);
         let (marker, floor) = (directory.join("marks.mjs"), directory.join("floor.mjs"));
         lay(&host, embedded::NODE_HOST)?;
+        for (name, wasm) in embedded::WEB.iter().filter(|(name, _)| embedded::is_translator(name)) {
+            lay(&directory.join(name), wasm)?;
+        }
         lay(&marker, NODE_MARKS.as_bytes())?;
         lay(&floor, NODE_FLOOR.as_bytes())?;
         let what = format!("Node.js {}", version(&node));
