@@ -7,7 +7,7 @@ base debian-python3 python
 dpkg-deb -x libpython3.13-testsuite_*.deb "$root"
 rm -rf "$root/usr/share/doc/libpython3.13-testsuite"
 for module in os posix subprocess signal threading socket select selectors asyncio mmap fcntl pty tempfile shutil io json math \
-  float sqlite3 int long struct array bytes re hashlib zlib gzip bz2 lzma pickle datetime time thread queue \
+  float sqlite3 multiprocessing_fork multiprocessing_forkserver multiprocessing_spawn int long struct array bytes re hashlib zlib gzip bz2 lzma pickle datetime time thread queue \
   poll epoll fork1 wait3 wait4 pipes popen posixpath pathlib stat tarfile zipfile resource pwd grp tty \
   contextlib functools itertools collections decimal fractions random statistics cmath complex compile ast \
   exceptions generators coroutines gc weakref unicode codecs locale csv configparser argparse logging uuid; do

@@ -124,15 +124,15 @@ impl Ram {
 
     #[inline(always)]
     fn get<const N: usize>(self, addr: u64) -> [u8; N] {
-        // SAFETY: callers have found permission bits for every byte, so `addr + N <= pages * PAGE`, which is
-        // arena memory at `base`; arrays of bytes have no alignment.
-        unsafe { self.base.add(addr as usize).cast::<[u8; N]>().read() }
+        // SAFETY: callers have found permission bits for every byte, so each is of a present page, which `base` plus
+        // its address is (`Window`); arrays of bytes have no alignment.
+        unsafe { self.base.wrapping_add(addr as usize).cast::<[u8; N]>().read() }
     }
 
     #[inline(always)]
     fn put<const N: usize>(self, addr: u64, bytes: [u8; N]) {
         // SAFETY: as in `get`; no Rust reference points into the arena while the hart runs.
-        unsafe { self.base.add(addr as usize).cast::<[u8; N]>().write(bytes) }
+        unsafe { self.base.wrapping_add(addr as usize).cast::<[u8; N]>().write(bytes) }
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use friscy_formats::elf::{self, Elf, ElfError, Placement};
 
 use super::cred::CAP_SYS_ADMIN;
+use super::exec_layout::Plan;
 use super::exec_stack::{self, Auxv};
 use super::start::StartError;
 use super::vdso::{self, SIGRETURN_OFFSET};
@@ -22,25 +23,12 @@ use crate::abi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK}
 use crate::fs::permission::{self, MAY_EXEC};
 use crate::fs::{Dentry, Pages, mode, namei};
 use crate::hart::Registers;
-use crate::mm::{
-    AreaFlags, Backing, GUEST_END, GUEST_START, Layout, Limits, Mapped, Mapping, Mm, PAGE, Place,
-};
+use crate::mm::{AreaFlags, Backing, Layout, Limits, Mapped, Mapping, Mm, PAGE, Place};
 
 /// How many interpreters of scripts may be scripts themselves, as in Linux.
 const SCRIPTS_MAX: usize = 5;
 /// Bytes of a file that decide what it is (BINPRM_BUF_SIZE).
 const HEAD_BYTES: usize = 256;
-/// Addresses kept for brk(2); beyond, malloc implementations go on with mmap(2). Every process pays for them in
-/// linear memory, used or not.
-const HEAP_BYTES: u64 = 4 << 20;
-/// What a dynamically linked program is expected to map beside its interpreter: its libraries' first pages.
-const LIBRARY_BYTES: u64 = 4 << 20;
-/// Slots are planned in steps of this, so that those of different programs fit each other's places.
-const SLOT_STEP_BYTES: u64 = 2 << 20;
-/// The stack's share of the address space, at least and at most, whatever RLIMIT_STACK says.
-const STACK_BYTES: (u64, u64) = (256 << 10, 64 << 20);
-/// Where a program lies that may lie anywhere and names no interpreter.
-const LOADER_START: u64 = 16 << 20;
 /// Mapped from the beginning; faults below it make the stack grow.
 const STACK_START_BYTES: u64 = 128 << 10;
 
@@ -301,61 +289,39 @@ fn limits(task: &Task) -> Limits {
     }
 }
 
-/// Map the program, its heap and stack, its interpreter and the vDSO page. From below:
-///
-/// ```text
-/// program | heap → 4 MiB | guard page | ← stack, RLIMIT_STACK | mmap area →
-/// ```
+/// Map the program, its stack, its interpreter and the vDSO page, where [`Plan`] says.
 fn load(mm: &Mm, found: &Found, cred: &super::Cred, vdso: &Rc<Mapped>) -> Result<Auxv, ExecError> {
     let elf = &found.elf;
-    let span = elf.span();
-    let bias = match elf.placement {
-        Placement::Fixed => 0,
-        // Without an interpreter it may be one (`ld.so PROGRAM`): then it keeps clear of where fixed programs lie.
-        Placement::Anywhere => {
-            let start = if elf.interp.is_some() { GUEST_START } else { LOADER_START };
-            start.next_multiple_of(elf.align().max(PAGE)).wrapping_sub(span.start)
-        }
-    };
-    let end = bias.wrapping_add(span.end);
-    let stack_bytes = mm.limits().stack.clamp(STACK_BYTES.0, STACK_BYTES.1).next_multiple_of(PAGE);
-    let brk_start = end;
-    let brk_max = brk_start.saturating_add(HEAP_BYTES);
-    let stack_end = brk_max.saturating_add(PAGE + stack_bytes);
-    if bias.wrapping_add(span.start) < GUEST_START || stack_end > GUEST_END {
-        return Err(ExecError::new(
-            Errno::ENOEXEC,
-            "linked for addresses that the machine does not have; link it position-independent",
-        ));
-    }
+    let interpreter = found.interpreter.as_ref().map(|(_, elf)| elf);
+    let plan = Plan::new(elf, interpreter, mm.limits().stack).ok_or_else(|| {
+        let reason = "linked for addresses that the machine does not have; link it position-independent";
+        ExecError::new(Errno::ENOEXEC, reason)
+    })?;
+    let bias = plan.bias;
     let segment = |write: bool| {
         let ranges = elf.loads.iter().filter(move |load| if write { load.write } else { load.execute });
         let (start, end) = ranges.fold((u64::MAX, 0), |(a, b), load| (a.min(load.vaddr), b.max(load.end())));
         if start < end { (start.wrapping_add(bias), end.wrapping_add(bias)) } else { (0, 0) }
     };
     let mut layout = Layout {
-        brk_start,
-        brk: brk_start,
-        brk_max,
-        mmap_base: stack_end,
-        stack_end,
+        brk_start: plan.heap.start,
+        brk: plan.heap.start,
+        brk_max: plan.heap.end,
+        mmap_base: plan.mmap_base,
+        stack_end: plan.stack_end,
         code: segment(false),
         data: segment(true),
         ..Layout::default()
     };
     mm.set_layout(layout);
-    let libraries = found.interpreter.as_ref().map_or(0, |(_, elf)| {
-        let span = elf.span();
-        (span.end - span.start).saturating_add(LIBRARY_BYTES)
-    });
-    mm.expect(stack_end.saturating_add(libraries).min(GUEST_END).next_multiple_of(SLOT_STEP_BYTES));
+    mm.expect(plan.expected);
     map_segments(mm, &found.program, elf, bias)?;
     let stack_prot = PROT_READ | PROT_WRITE | if elf.executable_stack == Some(true) { PROT_EXEC } else { 0 };
     let stack = Mapping {
         flags: AreaFlags::GROWSDOWN,
-        ..Mapping::anonymous(STACK_START_BYTES.min(stack_bytes), stack_prot)
+        ..Mapping::anonymous(STACK_START_BYTES.min(plan.stack_bytes), stack_prot)
     };
-    mm.map(Place::Fixed(stack_end - stack.len), stack)?;
+    mm.map(Place::Fixed(plan.stack_end - stack.len), stack)?;
     let entry = bias.wrapping_add(elf.entry);
     let (base, first_pc) = match &found.interpreter {
         None => (0, entry),

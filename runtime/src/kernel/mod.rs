@@ -4,6 +4,7 @@ pub mod clone;
 pub mod cred;
 pub mod deliver;
 pub mod exec;
+mod exec_layout;
 pub mod exec_stack;
 pub mod exit;
 pub mod fdtable;

@@ -15,11 +15,18 @@
 //! the arena simply finds 0; untouched entries are zero pages that nobody
 //! commits. The price is 1 MiB of addresses a process.
 //!
+//! # Why a slot does not begin at guest address 0
+//! A stack needs addresses below it that few programs ever touch. Where it is
+//! the lowest area (`kernel/exec.rs`), the slot begins in the middle of it and
+//! moves when the stack gets there: `base` is then an address that no page has,
+//! and only base plus the address of a present page is one.
+//!
 //! # Invariants
 //! - A page without [`PRESENT`] is all zero bytes, so demand-zero costs one byte.
 //! - A page with [`PRESENT`] lies within the slot.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::linear::{Extent, Linear};
@@ -36,15 +43,21 @@ pub(super) const GUEST_PAGES: u64 = 1 << 20;
 const TABLE_PAGES: u64 = GUEST_PAGES / PAGE;
 /// Slots grow in steps of this.
 const STEP_PAGES: u64 = 256;
+/// A slot that must move because it became longer gets at most so much more.
+const ABOVE_PAGES: u64 = (256 << 20) / PAGE;
+/// A slot that must begin lower begins this much lower: the default RLIMIT_STACK, so that a stack moves it once.
+const BELOW_PAGES: u64 = (8 << 20) / PAGE;
 
 /// One address space's memory.
 #[derive(Debug)]
 pub(super) struct Arena {
     linear: Rc<Linear>,
     slot: Cell<Extent>,
+    /// The guest page that the slot begins with.
+    first: Cell<u64>,
     table: Extent,
-    /// Pages that the first slot has at least.
-    expected: Cell<u64>,
+    /// First page and one past the last page that the first slot has at least.
+    expected: Cell<(u64, u64)>,
     /// Present pages.
     resident: Cell<u64>,
     /// Decoded instructions of pages that are executable and not writable.
@@ -62,8 +75,9 @@ impl Arena {
         Ok(Rc::new(Arena {
             linear: Rc::clone(linear),
             slot: Cell::default(),
+            first: Cell::new(0),
             table,
-            expected: Cell::new(0),
+            expected: Cell::default(),
             resident: Cell::new(0),
             code: RefCell::default(),
         }))
@@ -74,9 +88,9 @@ impl Arena {
     }
 
     pub(super) fn window(&self) -> Window {
-        let slot = self.slot.get();
-        let base = self.linear.address(slot.first);
-        Window { base, perms: self.linear.address(self.table.first), pages: slot.pages }
+        let base =
+            self.linear.address(self.slot.get().first).wrapping_sub((self.first.get() * PAGE) as usize);
+        Window { base, perms: self.linear.address(self.table.first), pages: self.pages().end }
     }
 
     /// Present pages.
@@ -84,49 +98,67 @@ impl Arena {
         self.resident.get()
     }
 
-    /// Pages in the slot.
-    pub(super) fn pages(&self) -> u64 {
-        self.slot.get().pages
+    /// The guest pages that the slot has places for.
+    pub(super) fn pages(&self) -> Range<u64> {
+        let first = self.first.get();
+        first..first + self.slot.get().pages
     }
 
     /// The arena will need about `pages`: a first slot of that length never has to move, and slots of like
     /// processes are alike, so that each fits where another one was.
-    pub(super) fn expect(&self, pages: u64) {
-        self.expected.set(pages.min(GUEST_PAGES));
+    pub(super) fn expect(&self, pages: Range<u64>) {
+        self.expected.set((pages.start, pages.end.min(GUEST_PAGES)));
     }
 
-    /// Make the slot at least `pages` long, moving it when it must.
-    pub(super) fn reserve(&self, pages: u64) -> Result<(), Full> {
-        let mut slot = self.slot.get();
-        if pages <= slot.pages {
+    /// Make the slot contain `pages`, moving it when it must.
+    pub(super) fn reserve(&self, pages: Range<u64>) -> Result<(), Full> {
+        let now = self.pages();
+        if pages.is_empty() || now.start <= pages.start && pages.end <= now.end {
             return Ok(());
         }
-        if pages > GUEST_PAGES {
+        if pages.end > GUEST_PAGES {
             return Err(Full);
         }
-        let least = pages.next_multiple_of(STEP_PAGES);
-        let more = least - slot.pages;
-        if slot.pages > 0 && self.linear.extend(&mut slot, more) {
-            self.slot.set(slot);
-            return Ok(());
+        if now.is_empty() {
+            let (first, end) = self.expected.get();
+            let wished = first.min(pages.start)..end.max(pages.end);
+            return if first < end {
+                self.seat(&wished).or_else(|_| self.seat(&pages))
+            } else {
+                self.seat(&pages)
+            };
         }
-        // Having to move once, leave room to grow.
-        let roomy = if slot.pages == 0 {
-            least.max(self.expected.get().next_multiple_of(STEP_PAGES))
-        } else {
-            (least + least / 4).next_multiple_of(STEP_PAGES).min(GUEST_PAGES)
-        };
-        let new = self.linear.alloc(roomy).or_else(|| self.linear.alloc(least)).ok_or(Full)?;
-        self.each_present(0, slot.pages, |page, _| {
-            let (from, to) = (self.linear.address(slot.first + page), self.linear.address(new.first + page));
+        let least = now.start.min(pages.start)..now.end.max(pages.end);
+        if least.start == now.start {
+            let mut slot = self.slot.get();
+            if self.linear.extend(&mut slot, (least.end - now.end).next_multiple_of(STEP_PAGES)) {
+                self.slot.set(slot);
+                return Ok(());
+            }
+        }
+        // Having to move once, leave room to grow in the direction that it grew.
+        let below = if least.start < now.start { BELOW_PAGES } else { 0 };
+        let above = if least.end > now.end { ((least.end - least.start) / 4).min(ABOVE_PAGES) } else { 0 };
+        let roomy = least.start.saturating_sub(below)..(least.end + above).min(GUEST_PAGES);
+        self.seat(&roomy).or_else(|_| self.seat(&least))
+    }
+
+    /// A new slot for `pages`, which takes over what the old one has: they are among them.
+    fn seat(&self, pages: &Range<u64>) -> Result<(), Full> {
+        let (old, first) = (self.slot.get(), self.first.get());
+        let new = self.linear.alloc((pages.end - pages.start).next_multiple_of(STEP_PAGES)).ok_or(Full)?;
+        self.each_present(first, first + old.pages, |page, _| {
+            let from = self.linear.address(old.first + (page - first));
+            let to = self.linear.address(new.first + (page - pages.start));
             // SAFETY: both are whole pages of extents that this arena owns, and the extents are disjoint.
             unsafe {
                 to.copy_from_nonoverlapping(from, PAGE as usize);
                 from.write_bytes(0, PAGE as usize);
             }
         });
-        self.linear.free(slot);
+        self.linear.free(old);
         self.slot.set(new);
+        self.first.set(pages.start);
         Ok(())
     }
 
@@ -146,7 +178,7 @@ impl Arena {
 
     /// Set the byte of a page within the slot; R2 and W2, here and one page below, follow from R and W.
     pub(super) fn set_flags(&self, page: u64, flags: u8) {
-        assert!(page < self.pages(), "page beyond the arena");
+        assert!(self.pages().contains(&page), "page beyond the arena");
         let old = self.flags(page);
         if old & perm::X != 0 && (flags & perm::W != 0 || flags & perm::X == 0) {
             self.forget_code(page);
@@ -169,8 +201,8 @@ impl Arena {
 
     /// Call `each(page, flags)` for the present pages in `from..to`.
     pub(super) fn each_present(&self, from: u64, to: u64, mut each: impl FnMut(u64, u8)) {
-        let to = to.min(self.pages());
-        let mut page = from;
+        let slot = self.pages();
+        let (mut page, to) = (from.max(slot.start), to.min(slot.end));
         while page < to {
             // Eight at a time: most of a large reservation is absent.
             if page.is_multiple_of(8) && page + 8 <= to {
@@ -203,9 +235,9 @@ impl Arena {
     }
 
     fn at(&self, page: u64) -> *mut u8 {
-        let slot = self.slot.get();
-        assert!(page < slot.pages, "page beyond the arena");
-        self.linear.address(slot.first + page)
+        let slot = self.pages();
+        assert!(slot.contains(&page), "page beyond the arena");
+        self.linear.address(self.slot.get().first + (page - slot.start))
     }
 
     /// Copy a page out, whatever its byte says.
@@ -275,15 +307,14 @@ fn pair(flags: u8, above: u8) -> u8 {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        let slot = self.slot.get();
-        self.each_present(0, slot.pages, |page, _| {
+        self.each_present(0, GUEST_PAGES, |page, _| {
             self.zero(page);
             // SAFETY: `page` is below GUEST_PAGES.
             unsafe { *self.entry(page) = 0 };
         });
         // R2 and W2 need R and W here, so bytes of absent pages are 0 already.
         self.linear.count(-(self.resident.get() as i64));
-        self.linear.free(slot);
+        self.linear.free(self.slot.get());
         self.linear.free(self.table);
     }
 }

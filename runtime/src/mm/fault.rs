@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::arena::{DIRTY, PRESENT};
-use super::{Access, Area, Areas, Backing, Fault, GUEST_END, Mapped, Mm, PAGE, perm};
+use super::{Access, Area, Areas, Backing, Fault, GUEST_END, GUEST_START, Mapped, Mm, PAGE, perm};
 use crate::abi::Errno;
 use crate::fs::Pages;
 
@@ -98,7 +98,8 @@ impl Mm {
             return Ok(());
         }
         let mut group = self.around(area, page);
-        if self.arena.linear().room() < group.end - group.start || self.arena.reserve(group.end).is_err() {
+        if self.arena.linear().room() < group.end - group.start || self.arena.reserve(group.clone()).is_err()
+        {
             group = page..page + 1;
             self.make_room(page)?;
         }
@@ -203,7 +204,7 @@ impl Mm {
         if self.arena.linear().room() == 0 {
             return Err(Fault::OutOfMemory);
         }
-        self.arena.reserve(page + 1).map_err(|_| Fault::OutOfMemory)
+        self.arena.reserve(page..page + 1).map_err(|_| Fault::OutOfMemory)
     }
 
     /// The aligned group of pages around `page`, cut to the area.
@@ -241,8 +242,9 @@ fn grown_start(areas: &Areas, addr: u64, limit: u64) -> Option<u64> {
     let above = areas.at_or_above(addr)?;
     let to = addr & !(PAGE - 1);
     let below = areas.below(addr).map_or(0, |area| area.end);
-    let fits =
-        above.flags.contains(AreaFlags::GROWSDOWN) && above.end - to <= limit && to >= below + STACK_GAP;
+    let fits = above.flags.contains(AreaFlags::GROWSDOWN)
+        && above.end - to <= limit
+        && to >= (below + STACK_GAP).max(GUEST_START);
     fits.then_some(above.start)
 }
 

@@ -27,11 +27,11 @@ impl Mm {
         let copied =
             || inherited().filter(|area| !area.shared() && !area.flags.contains(AreaFlags::WIPEONFORK));
 
-        let (mut end, mut count) = (0, 0);
+        let (mut first, mut end, mut count) = (u64::MAX, 0, 0);
         for area in copied() {
             self.arena.each_present(area.start / PAGE, area.end / PAGE, |page, flags| {
                 if flags & DIRTY != 0 {
-                    (end, count) = (page + 1, count + 1);
+                    (first, end, count) = (first.min(page), page + 1, count + 1);
                 }
             });
         }
@@ -39,8 +39,9 @@ impl Mm {
             return Err(Errno::ENOMEM);
         }
         // As long as the parent's, for it will go on in the same way; but most children of large programs only execve(2).
-        child.arena.expect(self.arena.pages().min(end + ROOM_PAGES));
-        child.arena.reserve(end).map_err(|_| Errno::ENOMEM)?;
+        let own = self.arena.pages();
+        child.arena.expect(own.start..own.end.min(end + ROOM_PAGES));
+        child.arena.reserve(first..end).map_err(|_| Errno::ENOMEM)?;
 
         for area in inherited() {
             let mut area = area.clone();

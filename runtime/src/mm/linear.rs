@@ -17,9 +17,10 @@ use super::PAGE;
 /// Limit on guest memory when [`Boot::memory_bytes`](friscy_formats::boot::Boot::memory_bytes) is 0.
 pub const DEFAULT_LIMIT_BYTES: u64 = 1 << 30;
 
-/// What to ask the allocator for natively: what wasm32 can have.
-#[cfg(not(target_arch = "wasm32"))]
-const CAPACITY_BYTES: usize = 4 << 30;
+/// Bytes of wasm32's addresses that are left to the kernel's own allocator: for it there is no ENOMEM, only a trap.
+const KERNEL_BYTES: u64 = 256 << 20;
+/// Where linear memory stops growing for guests.
+const CAPACITY_BYTES: u64 = (4 << 30) - KERNEL_BYTES;
 
 /// Least growth, so that small requests do not each cost a call to the host.
 const GROWTH_PAGES: u64 = 256;
@@ -206,7 +207,7 @@ impl Host {
         use std::alloc::{Layout, alloc_zeroed};
         // Half of it when the system refuses. Alignment stays small: more would make std clear
         // (and so commit) every page itself instead of taking fresh zero pages.
-        let mut bytes = CAPACITY_BYTES;
+        let mut bytes = CAPACITY_BYTES as usize;
         while bytes >= 16 << 20 {
             if let Ok(layout) = Layout::from_size_align(bytes, 16) {
                 // SAFETY: the layout's size is not zero.
@@ -258,15 +259,15 @@ impl Host {
 
     fn grow(&self, _end: u64, pages: u64) -> Option<Extent> {
         let wasm_pages = (pages * PAGE).div_ceil(Self::WASM_PAGE);
+        if core::arch::wasm32::memory_size(0) as u64 + wasm_pages > CAPACITY_BYTES / Self::WASM_PAGE {
+            return None;
+        }
         let before = core::arch::wasm32::memory_grow(0, usize::try_from(wasm_pages).ok()?);
         if before == usize::MAX {
             return None;
         }
         let per = Self::WASM_PAGE / PAGE;
-        // The last page of the address space stays unused: its end would be address 0.
-        let end = (before as u64 + wasm_pages) * per;
-        let usable = end.min((1 << 20) - 1);
-        Some(Extent { first: before as u64 * per, pages: usable - before as u64 * per })
+        Some(Extent { first: before as u64 * per, pages: wasm_pages * per })
     }
 
     fn address(&self, page: u64) -> *mut u8 {

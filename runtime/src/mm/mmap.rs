@@ -6,18 +6,19 @@ use std::ops::Range;
 
 use super::arena::PRESENT;
 use super::fault::byte;
-use super::{AREAS_MAX, Area, AreaFlags, Backing, GUEST_END, GUEST_START, Mm, PAGE};
+use super::{AREAS_MAX, Area, AreaFlags, Areas, Backing, GUEST_END, GUEST_START, Mm, PAGE};
 use crate::abi::Errno;
 use crate::abi::mman::{PROT_EXEC, PROT_READ, PROT_WRITE};
 
-/// How far above everything that is mapped a hint may lie.
-const HINT_REACH: u64 = 64 << 20;
+/// How far above everything that is mapped an address may lie that the program merely tries.
+const REACH_BYTES: u64 = 64 << 20;
 
 /// From here on a PROT_NONE mapping is a reservation of which little will be used: the JVM's for classes is 1 GiB, V8's
 /// for a Wasm memory 3 GiB (and less when it cannot have that).
 const RESERVATION_BYTES: u64 = 512 << 20;
-/// Addresses above the mmap base that reservations leave free: what is mapped later must neither fail nor lie above.
-const LOW_BYTES: u64 = 768 << 20;
+/// Addresses above the mmap base that reservations leave free: what is mapped later must neither fail nor lie above
+/// (of the JVM, its heap, 130 MB of modules, and 64 MiB for the malloc of each of eight threads).
+const LOW_BYTES: u64 = 1280 << 20;
 
 /// Where a new mapping goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Place {
     Hint(u64),
     /// Exactly here; what is there goes (MAP_FIXED).
     Fixed(u64),
-    /// Exactly here, or EEXIST (MAP_FIXED_NOREPLACE).
+    /// Exactly here, or EEXIST (MAP_FIXED_NOREPLACE). ENOMEM far above everything else.
     FixedNoReplace(u64),
 }
 
@@ -87,8 +88,14 @@ impl Mm {
                 if addr < GUEST_START {
                     return Err(Errno::EPERM);
                 }
-                if matches!(place, Place::FixedNoReplace(_)) && !self.areas.borrow().is_free(range.clone()) {
-                    return Err(Errno::EEXIST);
+                if matches!(place, Place::FixedNoReplace(_)) {
+                    let areas = self.areas.borrow();
+                    if !areas.is_free(range.clone()) {
+                        return Err(Errno::EEXIST);
+                    }
+                    if range.end > self.reach(&areas) {
+                        return Err(Errno::ENOMEM);
+                    }
                 }
                 self.unsealed(&range)?;
                 addr
@@ -137,18 +144,26 @@ impl Mm {
     fn choose(&self, hint: u64, len: u64, prot: u32) -> Result<u64, Errno> {
         let areas = self.areas.borrow();
         let hint = hint & !(PAGE - 1);
-        let base = self.layout.get().mmap_base.max(GUEST_START);
-        // The slot reaches up to the highest page: a random hint (V8's are) must not make it gigabytes long.
-        let near = areas.end().max(base).saturating_add(HINT_REACH).min(GUEST_END);
+        let layout = self.layout.get();
+        let base = layout.mmap_base.max(GUEST_START);
         if hint >= GUEST_START
-            && let Some(end) = hint.checked_add(len).filter(|&end| end <= near)
+            && let Some(end) = hint.checked_add(len).filter(|&end| end <= self.reach(&areas))
             && areas.is_free(hint..end)
         {
             return Ok(hint);
         }
-        let reserves = prot == 0 && len >= RESERVATION_BYTES;
-        let start = if reserves { base.saturating_add(LOW_BYTES) } else { base };
-        areas.gap(len, start..GUEST_END).ok_or(Errno::ENOMEM)
+        if prot == 0 && len >= RESERVATION_BYTES {
+            return areas.gap(len, base.saturating_add(LOW_BYTES)..GUEST_END).ok_or(Errno::ENOMEM);
+        }
+        let below_heap = (base < layout.brk_start).then(|| areas.gap(len, base..layout.brk_start)).flatten();
+        below_heap.or_else(|| areas.gap(len, base.max(layout.brk_max)..GUEST_END)).ok_or(Errno::ENOMEM)
+    }
+
+    /// Where addresses end that a program gets without insisting. The slot reaches up to the highest page: a random
+    /// hint (V8's are), or the JVM's attempts to have its heap just below 4 GiB, must not make it gigabytes long.
+    fn reach(&self, areas: &Areas) -> u64 {
+        let base = self.layout.get().mmap_base.max(GUEST_START);
+        areas.end().max(base).saturating_add(REACH_BYTES).min(GUEST_END)
     }
 
     /// munmap(2). EINVAL.
@@ -297,7 +312,7 @@ impl Mm {
     fn relocate(&self, area: &Area, old: Range<u64>, target: Range<u64>, keep: bool) -> Result<u64, Errno> {
         let mapping = like(area, old.start, target.end - target.start);
         let moved = (old.end - old.start).min(target.end - target.start);
-        self.arena.reserve(self.present_end(&old, target.start)).map_err(|_| Errno::ENOMEM)?;
+        self.arena.reserve(self.present_at(&old, target.start)).map_err(|_| Errno::ENOMEM)?;
         self.map(Place::Fixed(target.start), mapping)?;
         let placed = self.areas.borrow().find(target.start).cloned().ok_or(Errno::ENOMEM)?;
         if area.shared() {
@@ -324,13 +339,14 @@ impl Mm {
         Ok(target.start)
     }
 
-    /// One past the last page that the present pages of `old` need when they are moved to `to`.
-    fn present_end(&self, old: &Range<u64>, to: u64) -> u64 {
-        let mut end = 0;
+    /// The pages that the present pages of `old` need when they are moved to `to`.
+    fn present_at(&self, old: &Range<u64>, to: u64) -> Range<u64> {
+        let (mut first, mut end) = (u64::MAX, 0);
         self.arena.each_present(old.start / PAGE, old.end / PAGE, |page, _| {
-            end = to / PAGE + (page - old.start / PAGE) + 1;
+            let page = to / PAGE + (page - old.start / PAGE);
+            (first, end) = (first.min(page), page + 1);
         });
-        end
+        first..end
     }
 
     fn unlock(&self, range: &Range<u64>) {

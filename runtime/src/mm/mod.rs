@@ -55,6 +55,7 @@ mod vma;
 mod tests;
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::ops::Range;
 use std::rc::Rc;
 
 pub use advise::Advice;
@@ -79,7 +80,8 @@ pub const AREAS_MAX: usize = 65530;
 /// What the hart needs to touch memory: valid until the next call into [`Mm`].
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
-    /// Host address of guest address 0.
+    /// What added to the guest address of a present page gives its host address. Where the arena does not begin at
+    /// guest address 0, no memory of its own: the sum may wrap.
     pub base: *mut u8,
     /// Permission byte of guest page 0; one byte a page, 2^20 of them: index
     /// `(addr as u32) >> 12` is always in bounds, and finds 0 beyond the arena.
@@ -88,7 +90,7 @@ pub struct Window {
     /// decodes code of a page; whoever sets `W` again (here: the arena) calls
     /// `hart::CodeCache::invalidate` for that page first.
     pub perms: *mut u8,
-    /// Pages in the arena: an address at or beyond `pages * PAGE` faults.
+    /// One past the highest page of the arena: an address at or beyond `pages * PAGE` faults.
     pub pages: u64,
 }
 
@@ -127,7 +129,7 @@ pub struct Layout {
     pub brk: u64,
     /// Where the break must end.
     pub brk_max: u64,
-    /// Lowest address that mmap(2) chooses.
+    /// Lowest address that mmap(2) chooses; it leaves out those kept for the heap.
     pub mmap_base: u64,
     /// The main stack as exec built it: its lowest used address (sp at entry).
     pub stack_start: u64,
@@ -206,9 +208,9 @@ impl Mm {
         self.arena.window()
     }
 
-    /// The program's pages will lie below `end`, for all that exec(2) knows: room is taken for them at once.
-    pub fn expect(&self, end: u64) {
-        self.arena.expect(end.div_ceil(PAGE));
+    /// The program's pages will lie in `range`, for all that exec(2) knows: room is taken for them at once.
+    pub fn expect(&self, range: Range<u64>) {
+        self.arena.expect(range.start / PAGE..range.end.div_ceil(PAGE));
     }
 
     /// The machine's memory.

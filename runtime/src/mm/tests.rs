@@ -76,7 +76,7 @@ fn read_u64(mm: &Mm, addr: u64) -> u64 {
 fn check_bytes(mm: &Mm) {
     let areas = mm.areas();
     let mut present = 0;
-    for page in 0..mm.arena.pages() {
+    for page in mm.arena.pages() {
         let flags = mm.arena.flags(page);
         let above = mm.arena.flags(page + 1);
         let area = areas.find(page * PAGE);
@@ -389,6 +389,67 @@ fn a_moved_arena_keeps_its_pages() {
 }
 
 #[test]
+fn a_slot_begins_where_the_stack_is_and_moves_once_when_that_grows() {
+    const STACK_END: u64 = 8 << 20;
+    let linear = Rc::new(Linear::new(64 << 20));
+    let mm = Mm::new(&linear).unwrap();
+    mm.set_limits(Limits { stack: 7 << 20, ..Limits::default() });
+    mm.expect(STACK_END - 16 * PAGE..STACK_END + 256 * PAGE);
+    let stack = Mapping { flags: AreaFlags::GROWSDOWN, ..Mapping::anonymous(PAGE, RW) };
+    mm.map(Place::Fixed(STACK_END - PAGE), stack).unwrap();
+    mm.map(Place::Fixed(STACK_END + PAGE), Mapping::anonymous(PAGE, RW)).unwrap();
+    mm.copy_out(STACK_END - 8, b"deepness").unwrap();
+    mm.copy_out(STACK_END + PAGE, b"program").unwrap();
+    assert_eq!(mm.arena.pages(), STACK_END / PAGE - 16..STACK_END / PAGE + 496);
+    check_bytes(&mm);
+    let mut places = vec![mm.window().base];
+    for depth in (100..7 << 20).step_by(100_000) {
+        mm.copy_out(STACK_END - depth - 8, &depth.to_le_bytes()).unwrap();
+        places.push(mm.window().base);
+    }
+    places.dedup();
+    assert_eq!(places.len(), 2, "the slot moved {} times", places.len() - 1);
+    assert_eq!(read_u64(&mm, STACK_END - 8), u64::from_le_bytes(*b"deepness"));
+    let mut bytes = [0; 7];
+    mm.copy_in(STACK_END + PAGE, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"program");
+    check_bytes(&mm);
+    let child = mm.fork().unwrap();
+    assert_eq!(read_u64(&child, STACK_END - 8), u64::from_le_bytes(*b"deepness"));
+    drop(mm);
+    check_bytes(&child);
+}
+
+#[test]
+fn a_stack_at_the_bottom_ends_above_the_lowest_address() {
+    let mm = space();
+    mm.set_limits(Limits { stack: 64 << 20, ..Limits::default() });
+    let mapping = Mapping { flags: AreaFlags::GROWSDOWN, ..Mapping::anonymous(PAGE, RW) };
+    mm.map(Place::Fixed(GUEST_START + 40 * PAGE), mapping).unwrap();
+    assert_eq!(mm.fault(GUEST_START, Access::Write), Ok(()));
+    assert_eq!(mm.fault(GUEST_START - 1, Access::Write), Err(Fault::NotMapped));
+}
+
+#[test]
+fn what_is_mapped_leaves_out_the_heap_and_stays_near() {
+    let mm = space();
+    let (base, heap) = (0x20_0000, 0x30_0000..0x40_0000);
+    let layout = Layout { mmap_base: base, brk_start: heap.start, brk: heap.start, ..Layout::default() };
+    mm.set_layout(Layout { brk_max: heap.end, ..layout });
+    let mapped = |len: u64| mm.map(Place::Hint(0), Mapping::anonymous(len, RW)).unwrap();
+    assert_eq!(mapped(0xf_0000), base);
+    assert_eq!(mapped(0x2_0000), heap.end, "does not fit below the heap");
+    assert_eq!(mapped(0x1_0000), base + 0xf_0000);
+    assert_eq!(mapped(PAGE), heap.end + 0x2_0000);
+    assert_eq!(mm.brk(heap.end), heap.end);
+    let far = |at| mm.map(Place::FixedNoReplace(at), Mapping::anonymous(PAGE, RW));
+    assert_eq!(far(base), Err(Errno::EEXIST));
+    assert_eq!(far(0x200_0000), Ok(0x200_0000));
+    assert_eq!(far(0xc000_0000), Err(Errno::ENOMEM));
+    assert_eq!(mm.map(Place::Fixed(0xc000_0000), Mapping::anonymous(PAGE, RW)), Ok(0xc000_0000));
+}
+
+#[test]
 fn the_break_moves_between_its_limits() {
     let mm = space();
     let start = 0x20_0123;
@@ -410,7 +471,7 @@ fn address_spaces_that_ended_leave_their_places_to_others() {
     let linear = Rc::new(Linear::new(64 << 20));
     let start = || {
         let mm = Mm::new(&linear).unwrap();
-        mm.expect(END);
+        mm.expect(0..END);
         // Low, then high: the slot must not move.
         for at in [1 << 20, END - PAGE] {
             mm.map(Place::Fixed(at), Mapping::anonymous(PAGE, RW)).unwrap();
