@@ -136,7 +136,7 @@ impl Machine {
             return Err(line.into());
         }
         if *hostname != old.hostname {
-            kernel.hostname.replace(hostname.clone());
+            kernel.world.uts.hostname.replace(hostname.clone());
         }
         kernel.strace = *strace;
         (old.hostname, old.strace) = (hostname.clone(), *strace);

@@ -113,3 +113,8 @@ fn mounts() {
 fn datagrams() {
     same("datagrams");
 }
+
+#[test]
+fn uts() {
+    same("uts");
+}

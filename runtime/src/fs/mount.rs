@@ -402,6 +402,11 @@ fn directory(vfs: &Vfs, path: &str, now: Timespec) -> Result<Rc<Dentry>, Errno> 
 }
 
 impl Mount {
+    /// One that nobody can reach, for files that the kernel makes.
+    pub(crate) fn hidden(fstype: &'static str, root: InodeRef) -> Rc<Mount> {
+        Mount::new(0, fstype, b"none", root, 0, &Rc::default())
+    }
+
     /// A mount of nothing anywhere, for tests of single files.
     #[cfg(test)]
     pub(super) fn detached(fstype: &'static str, root: InodeRef) -> Rc<Mount> {

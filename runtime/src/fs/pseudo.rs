@@ -12,6 +12,7 @@ use super::{
 use crate::abi::Errno;
 use crate::kernel::Ctx;
 use crate::kernel::task::{Process, Task};
+use crate::kernel::uts::Uts;
 use crate::kernel::wait::WaitQueue;
 
 /// Contents of a file, made anew whenever it is read from its beginning.
@@ -72,6 +73,8 @@ pub(super) const fn row_mode(name: &'static str, mode: u32, kind: Kind) -> Row {
 pub struct World {
     current: RefCell<Weak<Task>>,
     init: RefCell<Weak<Process>>,
+    /// The UTS namespace of who has no other.
+    pub(crate) uts: Rc<Uts>,
     /// When the machine booted, wall clock.
     pub(super) booted: Cell<Timespec>,
     /// Drawn anew in each opening: what Linux calls a VM generation ID.

@@ -49,8 +49,8 @@ fn check_flags(flags: u64) -> Result<(), Errno> {
     if flags & CLONE_INTO_CGROUP != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    // One namespace of each kind: what an unprivileged container answers.
-    if flags & NAMESPACES != 0 { Err(Errno::EPERM) } else { Ok(()) }
+    // One namespace of each kind but UTS: what an unprivileged container answers.
+    if flags & NAMESPACES & !CLONE_NEWUTS != 0 { Err(Errno::EPERM) } else { Ok(()) }
 }
 
 /// What a new task needs from user memory or writes to it is checked before it exists.
@@ -70,6 +70,9 @@ pub fn clone(cx: &mut Ctx<'_>, args: &CloneArgs) -> Result<Rc<Task>, Errno> {
     let flags = args.flags;
     check_flags(flags)?;
     check_memory(cx, args)?;
+    if flags & CLONE_NEWUTS != 0 {
+        cx.may_change_namespaces()?;
+    }
     let parent = Rc::clone(&cx.task);
     cx.kernel.check_task_limit(&parent)?;
     let mm = if flags & CLONE_VM != 0 { cx.mm() } else { cx.mm().fork()? };
@@ -110,6 +113,9 @@ pub fn clone(cx: &mut Ctx<'_>, args: &CloneArgs) -> Result<Rc<Task>, Errno> {
     let cred = Rc::clone(&parent.cred.borrow());
     let task = Rc::new(Task::new(tid, process, regs, (mm, files, fs), cred, sighand));
     inherit(&parent, &task, args);
+    if flags & CLONE_NEWUTS != 0 {
+        cx.new_uts(&task)?;
+    }
     task.process.threads.borrow_mut().push(Rc::downgrade(&task));
     if flags & CLONE_THREAD == 0
         && let Some(of) = task.process.parent.borrow().upgrade()
@@ -180,6 +186,7 @@ fn inherit(parent: &Task, task: &Task, args: &CloneArgs) {
     task.timerslack_ns.set(parent.timerslack_ns.get());
     task.keepcaps.set(parent.keepcaps.get());
     task.personality.set(parent.personality.get());
+    task.uts.replace(parent.uts.borrow().clone());
     if flags & CLONE_VFORK != 0 {
         task.vfork_done.replace(Some(WaitQueue::new()));
     }
@@ -277,6 +284,7 @@ impl Kernel {
         leader.no_new_privs.set(task.no_new_privs.get());
         leader.timerslack_ns.set(task.timerslack_ns.get());
         leader.personality.set(task.personality.get());
+        leader.uts.replace(task.uts.take());
         leader.vfork_done.replace(task.vfork_done.take());
         let (from, to) = (&task.sched, &leader.sched);
         to.nice.set(from.nice.get());

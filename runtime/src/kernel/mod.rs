@@ -26,6 +26,7 @@ pub mod task;
 mod tests;
 pub mod time;
 pub mod timers;
+pub mod uts;
 pub mod vdso;
 pub mod wait;
 
@@ -126,10 +127,6 @@ pub struct Kernel {
     logins: u32,
     /// Context switches since boot (/proc/stat).
     pub switches: u64,
-    /// uname(2).
-    pub hostname: RefCell<Vec<u8>>,
-    /// uname(2).
-    pub domainname: RefCell<Vec<u8>>,
     /// One line for each system call.
     pub strace: bool,
     /// Calls that began and have not ended: number, arguments, and those arguments that were printed at the start.
@@ -189,8 +186,6 @@ impl Kernel {
             forks: 0,
             logins: 0,
             switches: 0,
-            hostname: RefCell::new(b"friscy".to_vec()),
-            domainname: RefCell::new(b"(none)".to_vec()),
             strace: false,
             strace_pending: BTreeMap::new(),
             need_resched: false,

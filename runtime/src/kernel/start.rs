@@ -72,7 +72,7 @@ fn try_start(kernel: &mut Kernel, boot: &Boot) -> Result<(), StartError> {
         }
     }
     if !boot.hostname.is_empty() {
-        cx.kernel.hostname.replace(boot.hostname.clone());
+        cx.kernel.world.uts.hostname.replace(boot.hostname.clone());
     }
     cx.kernel.strace = boot.strace;
     super::exec::boot(&mut cx, &boot.argv, &boot.env)?;

@@ -11,6 +11,7 @@ use std::rc::{Rc, Weak};
 use super::FdTable;
 use super::signal::{Pending, SigHand};
 use super::timers::{Itimers, PosixTimer, TimerId};
+use super::uts::Uts;
 use super::wait::{WaitQueue, Waiter};
 use crate::abi::resource::{RLIM_NLIMITS, RLIMIT_NOFILE, Rlimit};
 use crate::abi::signal::{SS_DISABLE, StackT};
@@ -74,6 +75,8 @@ pub struct Task {
     pub keepcaps: Cell<bool>,
     /// personality(2).
     pub personality: Cell<u32>,
+    /// The UTS namespace; none for the machine's own.
+    pub uts: RefCell<Option<Rc<Uts>>>,
 }
 
 /// Memory of a call that blocks: cleared when a new call starts, kept while the same one is run again.
@@ -355,6 +358,7 @@ impl Task {
             timerslack_ns: Cell::new(50_000),
             keepcaps: Cell::new(false),
             personality: Cell::new(0),
+            uts: RefCell::default(),
         }
     }
 

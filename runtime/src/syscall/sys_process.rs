@@ -405,12 +405,14 @@ pub(super) fn personality(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     Ok(u64::from(old))
 }
 
-/// unshare(2): what threads share can be given up; new namespaces cannot be had.
+/// unshare(2): what threads share can be given up; of new namespaces only UTS can be had.
 pub(super) fn unshare(cx: &mut Ctx<'_>, args: Args) -> SysResult {
-    use crate::abi::sched::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM};
+    use crate::abi::sched::{
+        CLONE_FILES, CLONE_FS, CLONE_NEWUTS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM,
+    };
     let flags = args.u64(0);
     let known = crate::abi::sched::CLONE.iter().fold(0, |bits, flag| bits | flag.0);
-    let simple = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+    let simple = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_NEWUTS;
     if flags & !known != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -421,6 +423,9 @@ pub(super) fn unshare(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     if flags & !simple != 0 {
         return Err(Errno::EPERM.into());
     }
+    if flags & CLONE_NEWUTS != 0 {
+        cx.new_uts(&cx.task)?;
+    }
     if flags & CLONE_FS != 0 {
         let copy = cx.task.fs.borrow().duplicate();
         cx.task.fs.replace(Rc::new(copy));
@@ -430,5 +435,12 @@ pub(super) fn unshare(cx: &mut Ctx<'_>, args: Args) -> SysResult {
         let old = cx.task.files.replace(Rc::new(copy));
         drop(old);
     }
+    Ok(0)
+}
+
+/// setns(2).
+pub(super) fn setns(cx: &mut Ctx<'_>, args: Args) -> SysResult {
+    let file = cx.file(args.i32(0))?;
+    cx.enter_namespace(&file, u64::from(args.u32(1)))?;
     Ok(0)
 }

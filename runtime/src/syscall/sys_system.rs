@@ -26,7 +26,8 @@ const NAME_MAX: u64 = 64;
 
 pub(super) fn uname(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let mut fields = [[0u8; UTS_FIELD]; 6];
-    let (host, domain) = (cx.kernel.hostname.borrow().clone(), cx.kernel.domainname.borrow().clone());
+    let uts = cx.uts();
+    let (host, domain) = (uts.hostname.borrow().clone(), uts.domainname.borrow().clone());
     let texts = [b"Linux".as_slice(), &host, RELEASE.as_bytes(), VERSION.as_bytes(), b"riscv64", &domain];
     for (field, text) in fields.iter_mut().zip(texts) {
         let len = text.len().min(UTS_FIELD - 1);
@@ -50,13 +51,13 @@ fn new_name(cx: &Ctx<'_>, args: Args) -> Result<Vec<u8>, super::Flow> {
 
 pub(super) fn sethostname(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let name = new_name(cx, args)?;
-    cx.kernel.hostname.replace(name);
+    cx.uts().hostname.replace(name);
     Ok(0)
 }
 
 pub(super) fn setdomainname(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     let name = new_name(cx, args)?;
-    cx.kernel.domainname.replace(name);
+    cx.uts().domainname.replace(name);
     Ok(0)
 }
 

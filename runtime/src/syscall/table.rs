@@ -189,7 +189,7 @@ rows! {
     94 exit_group(Int) = Full(sys_process::exit_group);
     95 waitid(OneOf(wait::IDTYPE), Int, SiginfoOut, Flags(wait::WAIT), RusageOut) = Full(sys_process::waitid);
     96 set_tid_address(Ptr) = Full(sys_process::set_tid_address);
-    97 unshare(Flags(sched::CLONE)) = Partial(sys_process::unshare, "no namespaces (EPERM)");
+    97 unshare(Flags(sched::CLONE)) = Partial(sys_process::unshare, "of namespaces only UTS (others EPERM)");
     98 futex(Ptr, FutexOp, Uint, FutexTimeout, Ptr, Hex) = Partial(sys_futex::futex, "nobody inherits a priority; no FUTEX_WAIT_REQUEUE_PI (ENOSYS)");
     99 set_robust_list(Ptr, Ulong) = Full(sys_futex::set_robust_list);
     100 get_robust_list(Int, Ptr, Ptr) = Full(sys_futex::get_robust_list);
@@ -312,7 +312,7 @@ rows! {
     217 add_key(Str, Str, Ptr, Ulong, Int) = KEYS;
     218 request_key(Str, Str, Str, Int) = KEYS;
     219 keyctl(Int, Hex, Hex, Hex, Hex) = KEYS;
-    220 clone(CloneFlags, Ptr, Ptr, Ptr, Ptr) = Partial(sys_process::clone, "no namespaces (EPERM)");
+    220 clone(CloneFlags, Ptr, Ptr, Ptr, Ptr) = Partial(sys_process::clone, "of namespaces only UTS (others EPERM)");
     221 execve(Path, Argv, Envp) = Full(sys_exec::execve);
     222 mmap(Ptr, Ulong, Prot, Flags(mman::MAP), Fd, Hex) -> Hex = Full(sys_mm::mmap);
     223 fadvise64(Fd, Long, Long, OneOf(fcntl::FADVISE)) = Full(sys_rw::fadvise64);
@@ -346,7 +346,7 @@ rows! {
     265 open_by_handle_at(Fd, Ptr, Open) = HANDLES;
     266 clock_adjtime(OneOf(time::CLOCK), Ptr) = Partial(sys_time::clock_adjtime, "reads only");
     267 syncfs(Fd) = Full(sys_rw::syncfs);
-    268 setns(Fd, Flags(sched::CLONE)) = Refused(Errno::EPERM, "one namespace of each kind");
+    268 setns(Fd, Flags(sched::CLONE)) = Partial(sys_process::setns, "of namespaces only UTS: there is one of each other kind");
     269 sendmmsg(Fd, Ptr, Uint, Flags(socket::MSG)) = Full(sys_socket::sendmmsg);
     270 process_vm_readv(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = Full(sys_process_vm::process_vm_readv);
     271 process_vm_writev(Int, Ptr, Ulong, Ptr, Ulong, Ulong) = Full(sys_process_vm::process_vm_writev);
@@ -384,7 +384,7 @@ rows! {
     432 fsmount(Fd, Hex, Hex) = NEW_MOUNT;
     433 fspick(DirFd, Path, Hex) = NEW_MOUNT;
     434 pidfd_open(Int, Hex) = Full(sys_process::pidfd_open);
-    435 clone3(CloneArgs, Ulong) = Partial(sys_process::clone3, "no namespaces (EPERM), no cgroups, no set_tid");
+    435 clone3(CloneArgs, Ulong) = Partial(sys_process::clone3, "of namespaces only UTS (others EPERM), no cgroups, no set_tid");
     436 close_range(Uint, Uint, Flags(fcntl::CLOSE_RANGE)) = Full(sys_file::close_range);
     437 openat2(DirFd, Path, Ptr, Ulong) = Full(sys_file::openat2);
     438 pidfd_getfd(Fd, Fd, Hex) = Full(sys_process_vm::pidfd_getfd);

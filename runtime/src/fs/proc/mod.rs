@@ -126,7 +126,7 @@ static PROCESS_ROWS: &[Row] = rows_of_a_thread![row("task", Found(&[], threads, 
 /// One user namespace that maps every id to itself.
 const ID_MAP: &str = "         0          0 4294967295\n";
 
-/// Namespaces: there is one of each kind, so a link says all there is.
+/// Namespaces: of most kinds there is one, so a link says all there is.
 static NAMESPACES: &[Row] = &[
     row("cgroup", Symlink("cgroup:[4026531835]")),
     row("ipc", Symlink("ipc:[4026531839]")),
@@ -136,7 +136,7 @@ static NAMESPACES: &[Row] = &[
     row("pid_for_children", Symlink("pid:[4026531836]")),
     row("time", Symlink("time:[4026531834]")),
     row("user", Symlink("user:[4026531837]")),
-    row("uts", Symlink("uts:[4026531838]")),
+    row("uts", Magic(uts)),
 ];
 
 /// The network: the loopback interface, and sockets.
@@ -217,6 +217,11 @@ fn root_dir(subject: &Subject) -> Option<Rc<Dentry>> {
     let fs = Rc::clone(&task.fs.borrow());
     let root = Rc::clone(&fs.root.borrow());
     Some(root)
+}
+
+fn uts(subject: &Subject) -> Option<Rc<Dentry>> {
+    let own = subject.task().ok()?.uts.borrow().clone();
+    Some(own.unwrap_or_else(|| Rc::clone(&subject.world.uts)).dentry())
 }
 
 fn exe(subject: &Subject) -> Option<Rc<Dentry>> {

@@ -159,11 +159,11 @@ fn line(bytes: &[u8]) -> Contents {
 }
 
 fn hostname(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
-    line(&cx.kernel.hostname.borrow())
+    line(&cx.uts().hostname.borrow())
 }
 
 fn domainname(cx: &mut Ctx<'_>, _: &Subject) -> Contents {
-    line(&cx.kernel.domainname.borrow())
+    line(&cx.uts().domainname.borrow())
 }
 
 /// A name as the utsname settings take it: up to the newline, 64 bytes at most.
@@ -177,13 +177,13 @@ fn name(cx: &Ctx<'_>, text: &[u8]) -> Result<Vec<u8>, Errno> {
 
 fn set_hostname(cx: &mut Ctx<'_>, _: &Subject, text: &[u8]) -> Result<(), Errno> {
     let name = name(cx, text)?;
-    *cx.kernel.hostname.borrow_mut() = name;
+    cx.uts().hostname.replace(name);
     Ok(())
 }
 
 fn set_domainname(cx: &mut Ctx<'_>, _: &Subject, text: &[u8]) -> Result<(), Errno> {
     let name = name(cx, text)?;
-    *cx.kernel.domainname.borrow_mut() = name;
+    cx.uts().domainname.replace(name);
     Ok(())
 }
 
