@@ -97,7 +97,7 @@ mod debian {
         "cd /tmp; rm -rf mk; mkdir mk; cd mk; printf 'all: a b\\na:\\n\\t@echo making $@\\nb: a\\n\\t@sleep 0.1; echo $@\\nc%%:\\n\\t@echo $@\\nf:\\n\\texit 3\\n' > Makefile
             make -j4; make -j2 c1 c2 c3 | sort; make f; echo $?; make -n b; make --version | head -1",
         "rg --no-heading -n root /etc/passwd; rg -c . /etc/passwd /etc/group --sort path; rg -l 'nologin$' /etc --sort path | head -3; rg nothing-there /etc/passwd; echo $?",
-        "flock /tmp/lock echo locked; timeout 0.2 sleep 5; echo $?; nice -n 5 nice; mktemp -d /tmp/XXXXXX > /dev/null && echo made
+        "flock /tmp/lock echo locked; timeout 0.2 sleep 5; echo $?; echo $(($(nice -n 5 nice) - $(nice))); mktemp -d /tmp/XXXXXX > /dev/null && echo made
             su -s /bin/sh -c 'id -un; touch /etc/x' nobody; setpriv --reuid=1 --clear-groups id -u; tty; truncate -s 10G /tmp/s; stat -c '%s %b' /tmp/s; rm /tmp/s",
         "man 2>&1 | head -1; less --version | head -1; vim --version | head -1; tmux -V; nginx -v; redis-server --version | cut -d' ' -f3; sshd -V 2>&1 | cut -d, -f1",
         "printf 'b\\na\\nc\\n' > /tmp/v; vim -es -u NONE -c 'sort' -c '2s/b/[&]/' -c 'wq' /tmp/v; cat /tmp/v; rm /tmp/v",
