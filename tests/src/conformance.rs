@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::oracle::{Outcome, repository};
 
-/// Known differences: suite, case or check, cause.
+/// Known differences: suite, case or check, cause. A name that ends in `*` is all that begin so.
 #[derive(Debug, Default)]
 pub struct Causes(BTreeMap<(String, String), String>);
 
@@ -31,7 +31,9 @@ impl Causes {
     }
 
     fn of(&self, suite: &str, name: &str) -> Option<&str> {
-        self.0.get(&(suite.to_owned(), name.to_owned())).map(String::as_str)
+        let begins = |row: &str| row.strip_suffix('*').is_some_and(|start| name.starts_with(start));
+        let mut rows = self.0.iter().filter(|((of, row), _)| of == suite && (row == name || begins(row)));
+        rows.next().map(|(_, cause)| cause.as_str())
     }
 }
 
@@ -240,6 +242,8 @@ mod tests {
         assert_eq!(verdict.lost(), ["test.m.C.test_b"]);
         let causes = Causes::parse("# comment\npython\ttest.m.C.test_b\twhy\n");
         assert!(verdict.explained("python", &causes) && !verdict.explained("bash", &causes));
+        assert!(verdict.explained("python", &Causes::parse("python\ttest.m.*\twhy\n")));
+        assert!(!verdict.explained("python", &Causes::parse("python\ttest.n.*\twhy\n")));
         let plain = Verdict { name: "p".into(), reference: side(0, ""), ours: side(1, "") };
         assert_eq!(plain.lost(), ["p"]);
         assert!(section("python", "Run.", &[verdict], &causes).contains("- `test.m.C.test_b`: why"));
