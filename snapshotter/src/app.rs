@@ -124,8 +124,7 @@ impl App {
 
     /// Functions at the end of the file that are translated code.
     pub fn translated_functions(&self) -> u32 {
-        // The first is the memory check that they share.
-        self.manifest.translated.as_ref().map_or(0, |translated| 1 + translated.functions.len() as u32)
+        self.manifest.translated.as_ref().map_or(0, |translated| translated.functions.len() as u32)
     }
 
     /// The chunk store, in the file or beside it.

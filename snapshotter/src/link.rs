@@ -87,20 +87,20 @@ pub struct Places {
     pub translated_slot: u32,
     /// Index of the accessor's type.
     accessor_type: u32,
-    /// Index of [`friscy_translator::CHECK_TYPE`]; the next is [`friscy_translator::REGION_TYPE`].
-    pub check_type: u32,
+    /// Index of [`friscy_translator::STEP_TYPE`]; the next is [`friscy_translator::REGION_TYPE`].
+    pub step_type: u32,
 }
 
 /// The places in what becomes of this engine.
 pub fn places(engine: &[u8]) -> Result<Places> {
     let facts = facts(engine)?;
     let chunk_slot = u32::try_from(table_of(engine)?.initial)?;
-    let (accessor_type, check_type) = match facts.accessor_type {
+    let (accessor_type, step_type) = match facts.accessor_type {
         Some(found) => (found, facts.types),
         None => (facts.types, facts.types + 1),
     };
     let (warm_slot, translated_slot) = (chunk_slot + 1, chunk_slot + ACCESSORS);
-    Ok(Places { chunk_slot, warm_slot, translated_slot, accessor_type, check_type })
+    Ok(Places { chunk_slot, warm_slot, translated_slot, accessor_type, step_type })
 }
 
 fn table_of(module: &[u8]) -> Result<TableType> {
@@ -299,13 +299,10 @@ pub fn link(
     let mut bodies = vec![accessor(STORE_SEGMENT), accessor(WARM_SEGMENT)];
     let mut translated_bytes = 0;
     if let Some(output) = translated {
-        types.push(function_type(friscy_translator::CHECK_TYPE));
+        types.push(function_type(friscy_translator::STEP_TYPE));
         types.push(function_type(friscy_translator::REGION_TYPE));
-        functions.push(places.check_type);
-        functions.resize(functions.len() + output.functions.len(), places.check_type + 1);
-        let all =
-            std::iter::once(&output.check).chain(output.functions.iter().map(|function| &function.body));
-        bodies.extend(all.map(|body| encoded(&body.as_slice())));
+        functions.resize(functions.len() + output.functions.len(), places.step_type + 1);
+        bodies.extend(output.functions.iter().map(|function| encoded(&function.body.as_slice())));
         translated_bytes = bodies.iter().skip(ACCESSORS as usize).map(|body| body.len() as u64).sum();
     }
     let slots = u64::from(places.chunk_slot) + functions.len() as u64;

@@ -83,7 +83,7 @@ impl Plan {
             bytes_per_sample,
             budget_bytes: usize::try_from(args.aot_size)?,
             first_slot: places.translated_slot,
-            check_type: places.check_type,
+            step_type: places.step_type,
         };
         Ok(Some(Plan { options, training }))
     }

@@ -7,8 +7,8 @@
 //!   its region's first page, which of its entries to take, how many instructions
 //!   may run (at least the entry's `longest`), and how much room the host's stack has.
 //! - It loads and stores guest memory only as the permission bytes allow, and
-//!   changes none of them. Besides its exact memory check it calls other
-//!   translated functions, [`dispatch`], and [`step`] for single instructions.
+//!   changes none of them. It calls other translated functions, [`dispatch`], and
+//!   [`step`] for single instructions.
 //! - It returns with pc and all registers that are live there in [`Registers`], and
 //!   with the instructions that may still run, or the complement of that (a
 //!   negative number) when the interpreter must execute the instruction at pc.
@@ -29,7 +29,7 @@
 
 use super::memory::Ram;
 use super::{CodeCache, Registers, exec};
-use crate::mm::{PAGE, Window};
+use crate::mm::Window;
 
 /// Where [`Registers`] holds what.
 pub mod regs {
@@ -61,8 +61,6 @@ pub mod view {
     pub const DISPATCH: u64 = std::mem::offset_of!(View, dispatch) as u64;
     /// Table slot of [`super::step`].
     pub const STEP: u64 = std::mem::offset_of!(View, step) as u64;
-    /// First guest address beyond the arena.
-    pub const LIMIT: u64 = std::mem::offset_of!(View, limit) as u64;
 }
 
 /// Room on the host's stack that calls may take, in the units of [`FRAME`]: less than 256 KiB in every engine.
@@ -100,7 +98,6 @@ pub(super) struct View<'a> {
     targets: u32,
     dispatch: u32,
     step: u32,
-    limit: u64,
     window: &'a Window,
     code: &'a CodeCache,
 }
@@ -115,7 +112,6 @@ impl<'a> View<'a> {
             // On wasm32 a function pointer is a table index.
             dispatch: dispatch as Function as usize as u32,
             step: step as Step as usize as u32,
-            limit: window.pages * PAGE,
             window,
             code,
         }
@@ -139,7 +135,7 @@ pub(super) struct Target {
 
 /// What a translated function is. Also [`dispatch`], so that two types serve all.
 type Function = extern "C" fn(&mut Registers, &View<'_>, u64, u32, i64, i64) -> i64;
-/// What [`step`] is; the type of the exact memory check.
+/// What [`step`] is.
 type Step = extern "C" fn(&View<'_>, u64, &mut Registers) -> u32;
 
 /// Run translated code from pc on as long as there is some: the instructions of `left` that may still run, and

@@ -1,8 +1,8 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
+  (func (;0;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
-        block (result i32) ;; label = @3
+        block ;; label = @3
           block ;; label = @4
             br 0 (;@4;)
           end
@@ -48,19 +48,24 @@
           i64.const -2
           i64.and
           local.set 12
-          i32.const 4
+          local.get 4
+          i64.const 2
+          i64.sub
+          local.set 4
           br 0 (;@3;)
           unreachable
         end
-        local.set 9
         local.get 0
         local.get 26
         i64.store offset=80
         local.get 0
         local.get 27
         i64.store offset=88
-        local.get 9
-        br 1 (;@1;)
+        local.get 0
+        local.get 12
+        i64.store offset=512
+        local.get 4
+        return
       end
       local.tee 9
       i32.const 11

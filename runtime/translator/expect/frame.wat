@@ -1,4 +1,4 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
+  (func (;0;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
@@ -32,6 +32,7 @@
           i64.const 8
           i64.add
           local.tee 13
+          local.get 13
           i32.wrap_i64
           local.tee 29
           i32.const 12
@@ -39,26 +40,23 @@
           local.get 7
           i32.add
           i64.load8_u
+          local.get 29
+          i32.const 23
+          i32.add
+          i32.const 12
+          i32.shr_u
+          local.get 7
+          i32.add
+          i64.load8_u
+          i64.and
           i64.const 2
           i64.and
-          i64.const 11
+          i64.const 31
           i64.shl
-          local.get 13
-          i64.const -4294963201
-          i64.and
-          i64.const 24
-          i64.add
-          i64.lt_u
+          i64.ge_u
           if ;; label = @4
-            local.get 1
-            local.get 13
-            i32.const 47
-            i32.const 100
-            call_indirect (type 0)
-            if ;; label = @5
-              i32.const 8195
-              br 2 (;@3;)
-            end
+            i32.const 8195
+            br 1 (;@3;)
           end
           local.get 29
           local.get 6

@@ -1,9 +1,9 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
+  (func (;0;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i64 i64 i32 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
-          block (result i32) ;; label = @4
+          block ;; label = @4
             local.get 1
             i32.load
             local.set 6
@@ -28,6 +28,7 @@
             loop ;; label = @5
               local.get 26
               local.tee 13
+              local.get 13
               i32.wrap_i64
               local.tee 32
               i32.const 12
@@ -35,26 +36,23 @@
               local.get 7
               i32.add
               i64.load8_u
+              local.get 32
+              i32.const 3
+              i32.add
+              i32.const 12
+              i32.shr_u
+              local.get 7
+              i32.add
+              i64.load8_u
+              i64.and
               i64.const 1
               i64.and
-              i64.const 12
+              i64.const 32
               i64.shl
-              local.get 13
-              i64.const -4294963201
-              i64.and
-              i64.const 4
-              i64.add
-              i64.lt_u
+              i64.ge_u
               if ;; label = @6
-                local.get 1
-                local.get 13
-                i32.const 6
-                i32.const 100
-                call_indirect (type 0)
-                if ;; label = @7
-                  i32.const 1
-                  br 4 (;@3;)
-                end
+                i32.const 1
+                br 3 (;@3;)
               end
               local.get 32
               local.get 6
@@ -94,13 +92,15 @@
                 i64.const -2
                 i64.and
                 local.set 12
-                i32.const 2
+                local.get 4
+                i64.const 1
+                i64.sub
+                local.set 4
                 br 2 (;@4;)
               end
             end
             unreachable
           end
-          local.set 9
           local.get 0
           local.get 26
           i64.store offset=80
@@ -112,8 +112,11 @@
           local.get 31
           i64.extend_i32_s
           i64.store offset=104
-          local.get 9
-          br 2 (;@1;)
+          local.get 0
+          local.get 12
+          i64.store offset=512
+          local.get 4
+          return
         end
         local.set 9
         local.get 0

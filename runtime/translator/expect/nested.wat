@@ -1,10 +1,10 @@
-  (func (;1;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
+  (func (;0;) (type 1) (param i32 i32 i64 i32 i64 i64) (result i64)
     (local i32 i32 i32 i32 i32 i32 i64 i64 i64 i64 i64 f64 f64 f64 f64 f64 f64 f64 f64 i64 i64 i64 i32 i32)
     block (result i32) ;; label = @1
       block (result i32) ;; label = @2
         block (result i32) ;; label = @3
           block (result i32) ;; label = @4
-            block (result i32) ;; label = @5
+            block ;; label = @5
               block ;; label = @6
                 block ;; label = @7
                   block ;; label = @8
@@ -116,7 +116,10 @@
                       i64.const -2
                       i64.and
                       local.set 12
-                      i32.const 2
+                      local.get 4
+                      i64.const 1
+                      i64.sub
+                      local.set 4
                       br 4 (;@5;)
                     end
                   end
@@ -124,15 +127,17 @@
               end
               unreachable
             end
-            local.set 9
             local.get 0
             local.get 26
             i64.store offset=80
             local.get 0
             local.get 27
             i64.store offset=88
-            local.get 9
-            br 3 (;@1;)
+            local.get 0
+            local.get 12
+            i64.store offset=512
+            local.get 4
+            return
           end
           local.set 9
           local.get 0

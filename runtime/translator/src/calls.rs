@@ -3,16 +3,16 @@
 
 use friscy_runtime::hart::translated::{regs, target, view};
 
-use crate::emit::{Emitter, State, at, local};
+use crate::emit::{Emitter, State, To, at, local};
 use crate::flow::Set;
 
 impl Emitter<'_> {
     /// Leave for the address in [`local::PC`].
-    pub(crate) fn exit_dynamic(&mut self, set: Set, state: &State) {
-        let constant = self.exit_constant(self.cx.origin, state.pending, false);
-        let stub = self.stub(set, state.words, true);
+    pub(crate) fn exit_dynamic(&mut self, set: Set, mut state: State) {
+        self.flush(&mut state);
+        let stub = self.stub(set, state.words, To::Return);
         let depth = self.depth(stub);
-        self.op().i32_const(constant).br(depth);
+        self.op().br(depth);
     }
 
     /// Jump to the address in [`local::PC`], which may be an entry of this function.
@@ -44,7 +44,7 @@ impl Emitter<'_> {
             self.expect_page(back, |emitter| emitter.exit(target, dirty, &state, false));
         }
         self.store(dirty, state.words);
-        let ((_, check_type), longest) = (self.cx.check, self.cx.longest);
+        let (step_type, longest) = (self.cx.step_type, self.cx.longest);
         self.op().local_get(local::REGS).local_get(local::VIEW);
         self.push_relative(callee.origin);
         self.op().i32_const(callee.index.cast_signed());
@@ -56,7 +56,7 @@ impl Emitter<'_> {
         self.op()
             .local_get(local::ROOM)
             .i32_const(callee.slot.cast_signed())
-            .call_indirect(0, check_type + 1)
+            .call_indirect(0, step_type + 1)
             .local_tee(local::LEFT)
             .i64_const(longest.into())
             .i64_lt_s()
@@ -80,7 +80,7 @@ impl Emitter<'_> {
         let dirty = self.cx.flow.dirty_out[block];
         self.uses.calls = true;
         if self.leaves_page(block, back) {
-            self.expect_page(back, |emitter| emitter.exit_dynamic(dirty, &state));
+            self.expect_page(back, |emitter| emitter.exit_dynamic(dirty, state.clone()));
         }
         self.store(dirty, state.words);
         self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
@@ -149,8 +149,7 @@ impl Emitter<'_> {
             self.op().unreachable();
             return;
         }
-        let (_, check_type) = self.cx.check;
-        let longest = self.cx.longest;
+        let (step_type, longest) = (self.cx.step_type, self.cx.longest);
         self.op()
             .local_get(local::REGS)
             .local_get(local::VIEW)
@@ -160,7 +159,7 @@ impl Emitter<'_> {
             .local_get(local::ROOM)
             .local_get(local::VIEW)
             .i32_load(at(view::DISPATCH, 2))
-            .call_indirect(0, check_type + 1)
+            .call_indirect(0, step_type + 1)
             .local_tee(local::LEFT)
             .i64_const(longest.into())
             .i64_ge_s()

@@ -6,7 +6,7 @@
 //! (func (param regs view: i32, origin: i64, entry: i32, left room: i64) (result i64)
 //!   block $dynamic (result i32)          ;; exits whose pc is in a local
 //!     block $static (result i32)         ;; exits at a constant distance from origin
-//!       block $stub… (result i32)        ;; one for each set of registers to store
+//!       block $stub… (result i32)        ;; one for each set of registers to store; returns give no value
 //!         loop $root
 //!           block $dispatch
 //!             block $jump
@@ -15,7 +15,7 @@
 //!             end: br $root, to the entry at pc; or return
 //!           end: call dispatch until pc is where a call returns to
 //!           br $root, to the entry there; or return
-//!       end: store the set, br $static or $dynamic
+//!       end: store the set, br $static or $dynamic; or regs.pc = pc; return left
 //!     end: pc = origin + distance
 //!   end: regs.pc = pc; return left, complemented if the interpreter must execute at pc
 //! ```
@@ -73,13 +73,24 @@ const RESULT_I32: BlockType = BlockType::Result(ValType::I32);
 /// Most uncounted instructions that an exit's constant can hold.
 pub(crate) const PENDING_MAX: u32 = 900;
 
-/// Registers to store, and whether pc is in a local.
+/// Where a stub goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    /// pc lies at the distance that the exit's constant holds.
+    Static,
+    /// pc is in [`local::PC`].
+    Dynamic,
+    /// pc is in [`local::PC`] and everything is counted: there is no constant.
+    Return,
+}
+
+/// Registers to store before leaving, and how to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stub {
     set: Set,
     /// Those of the set that are in their i32 locals.
     words: Set,
-    dynamic: bool,
+    to: To,
 }
 
 /// A checked stretch of memory off a register.
@@ -134,8 +145,8 @@ pub(crate) struct Context<'a> {
     pub(crate) slot: u32,
     /// The function of this translation that begins at an address, when one is called.
     pub(crate) callee: &'a dyn Fn(u64) -> Option<Callee>,
-    /// Table slot and type index of the function that checks memory exactly; the next type is that of regions.
-    pub(crate) check: (u32, u32),
+    /// Type index of [`STEP_TYPE`](crate::STEP_TYPE); the next is that of regions.
+    pub(crate) step_type: u32,
 }
 
 /// What the code of a function refers to.
@@ -308,8 +319,9 @@ impl<'a> Emitter<'a> {
     fn function(&mut self) {
         let dynamic = self.open(RESULT_I32);
         let fixed = self.open(RESULT_I32);
-        for _ in 0..self.known.stubs {
-            self.open(RESULT_I32);
+        for number in 0..self.known.stubs as usize {
+            let returns = self.stubs[number].to == To::Return;
+            self.open(if returns { BlockType::Empty } else { RESULT_I32 });
         }
         self.prologue();
         let Uses { calls, jumps, .. } = self.known.uses;
@@ -332,11 +344,17 @@ impl<'a> Emitter<'a> {
         self.op().unreachable();
         for number in (0..self.known.stubs as usize).rev() {
             self.end();
-            let Stub { set, words, dynamic: pc_known } = self.stubs[number];
+            let Stub { set, words, to } = self.stubs[number];
+            if to == To::Return {
+                self.store(set, words);
+                self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
+                self.op().local_get(local::LEFT).return_();
+                continue;
+            }
             self.op().local_set(local::EXIT);
             self.store(set, words);
             self.op().local_get(local::EXIT);
-            let to = self.depth(if pc_known { dynamic } else { fixed });
+            let to = self.depth(if to == To::Dynamic { dynamic } else { fixed });
             self.op().br(to);
         }
         self.end();
@@ -452,8 +470,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(crate) fn stub(&mut self, set: Set, words: Set, dynamic: bool) -> u32 {
-        let stub = Stub { set, words: words & set, dynamic };
+    pub(crate) fn stub(&mut self, set: Set, words: Set, to: To) -> u32 {
+        let stub = Stub { set, words: words & set, to };
         let number = self.stubs.iter().position(|&known| known == stub).unwrap_or_else(|| {
             self.stubs.push(stub);
             self.stubs.len() - 1
@@ -478,7 +496,7 @@ impl<'a> Emitter<'a> {
             self.op().local_set(local::PC);
         }
         let constant = self.exit_constant(if near { pc } else { self.cx.origin }, state.pending, interpret);
-        let stub = self.stub(set, state.words, !near);
+        let stub = self.stub(set, state.words, if near { To::Static } else { To::Dynamic });
         let depth = self.depth(stub);
         self.op().i32_const(constant).br(depth);
     }

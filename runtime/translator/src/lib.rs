@@ -53,16 +53,16 @@ pub struct Options {
     pub budget_bytes: usize,
     /// Table slot of the first function; the others follow.
     pub first_slot: u32,
-    /// Index of [`CHECK_TYPE`] in the module; the next is [`REGION_TYPE`].
-    pub check_type: u32,
+    /// Index of [`STEP_TYPE`] in the module; the next is [`REGION_TYPE`].
+    pub step_type: u32,
 }
 
 /// Parameters and results of a function type.
 pub type FunctionType = (&'static [ValType], &'static [ValType]);
 
-/// Type of the first function: the exact memory check.
-pub const CHECK_TYPE: FunctionType = (&[ValType::I32, ValType::I64, ValType::I32], &[ValType::I32]);
-/// Type of all others.
+/// Type of what executes single instructions for translated code.
+pub const STEP_TYPE: FunctionType = (&[ValType::I32, ValType::I64, ValType::I32], &[ValType::I32]);
+/// Type of all translated functions.
 pub const REGION_TYPE: FunctionType =
     (&[ValType::I32, ValType::I32, ValType::I64, ValType::I32, ValType::I64, ValType::I64], &[ValType::I64]);
 
@@ -84,9 +84,7 @@ pub struct Translated {
 /// What [`translate`] makes.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
-    /// Body of the exact memory check, which has the first slot.
-    pub check: Vec<u8>,
-    /// The regions, which have the next slots.
+    /// The regions, in the order of their slots.
     pub functions: Vec<Translated>,
     /// For the engine.
     pub map: Translations,
@@ -100,9 +98,9 @@ pub struct Output {
 
 /// Translate what a profile shows, hottest first, until the budget is used up. The same profile gives the same output.
 pub fn translate(profile: &Profile, options: Options) -> Output {
-    let mut output = Output { check: mem::check_body(), ..Output::default() };
-    output.samples =
+    let samples =
         profile.pages.iter().flat_map(|page| &page.samples).map(|&(_, count)| u64::from(count)).sum();
+    let mut output = Output { samples, ..Output::default() };
     output.map.pages = profile
         .pages
         .iter()
@@ -141,7 +139,7 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
     };
     let slots = Slots::of(&shapes, options);
     for (number, (shape, body)) in shapes.iter().zip(bodies).enumerate() {
-        record(&mut output, &spaces[shape.space], shape, &slots, options.first_slot + 1 + number as u32);
+        record(&mut output, &spaces[shape.space], shape, &slots, options.first_slot + number as u32);
         let region = &shape.region;
         let ends = |block: &cfg::Block| block.insns.last().map_or(block.start, cfg::Insn::next);
         output.covered.extend(region.blocks.iter().map(|block| (block.start, ends(block))));
@@ -219,7 +217,7 @@ impl Slots {
         };
         let called: BTreeSet<(usize, u64)> = shapes.iter().flat_map(called).collect();
         let mut slots = BTreeMap::new();
-        for (shape, slot) in shapes.iter().zip(options.first_slot + 1..) {
+        for (shape, slot) in shapes.iter().zip(options.first_slot..) {
             for (&block, index) in shape.entries.iter().zip(0..) {
                 let at = (shape.space, shape.region.blocks[block].start);
                 if called.contains(&at) {
@@ -237,7 +235,7 @@ impl Slots {
 
 fn bodies(spaces: &[Code], shapes: &[Shape], options: Options) -> Vec<Vec<u8>> {
     let slots = Slots::of(shapes, options);
-    let numbered = shapes.iter().zip(options.first_slot + 1..);
+    let numbered = shapes.iter().zip(options.first_slot..);
     numbered.map(|(shape, slot)| function(&spaces[shape.space], shape, &slots, slot, options)).collect()
 }
 
@@ -344,7 +342,7 @@ fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Optio
         identity: &identity,
         slot,
         callee: &callee,
-        check: (options.first_slot, options.check_type),
+        step_type: options.step_type,
     })
 }
 

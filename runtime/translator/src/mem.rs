@@ -1,19 +1,18 @@
 //! Loads and stores through the permission bytes.
 //!
 //! One look at the table serves all accesses off a register that the block will
-//! certainly make: if they lie in one page and it allows them, they may go
-//! straight through. If not, a function out of line looks at both pages; and when
-//! that refuses, the function leaves before the first of the accesses, and the
-//! interpreter finds out which of them faults, and how.
+//! certainly make: when the page of the first byte and that of the last one allow
+//! them, they go straight through. If not, the function leaves before the first of
+//! the accesses, and the interpreter finds out which of them faults, and how.
+//! Nothing is called, whatever the answer: a call inside a loop makes engines keep
+//! the loop's values on the stack.
 //!
 //! The pair bits of the table (R2, W2) are not used: they refuse everything in the
 //! last page of an area, which for many programs is all of their stack or heap.
 
 use friscy_formats::aot::PAGE;
 use friscy_runtime::hart::isa::{Format, Instr, field};
-use friscy_runtime::hart::translated::view;
 use friscy_runtime::mm::perm;
-use wasm_encoder::{Function, ValType};
 
 use crate::cfg::Insn;
 use crate::emit::{Emitter, Fact, State, at, local};
@@ -22,8 +21,6 @@ use crate::words;
 
 /// Longest stretch that one check covers: it never touches a third page, and rarely a second.
 const STRETCH_MAX: i64 = 512;
-/// An offset in a page, and what no address of a 32-bit space has.
-const OFFSET_AND_UPPER: i64 = 0xffff_ffff_0000_0fff_u64.cast_signed();
 /// Most facts kept: each is a live value.
 const FACTS_MAX: usize = 6;
 
@@ -152,47 +149,28 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
     if low != 0 {
         emitter.op().i64_const(low).i64_add();
     }
-    let byte = at(0, 0);
-    // One comparison for all: end of the stretch in its page <= 4096 if the bit is set, else 0. Upper bits of the
-    // address make it larger than either.
-    emitter
-        .op()
-        .local_tee(address)
-        .i32_wrap_i64()
-        .local_tee(host)
-        .i32_const(12)
-        .i32_shr_u()
-        .local_get(local::PERMS)
-        .i32_add()
-        .i64_load8_u(byte)
-        .i64_const(bit.into())
-        .i64_and()
-        .i64_const(i64::from(PAGE.trailing_zeros() - bit.trailing_zeros()))
-        .i64_shl()
-        .local_get(address)
-        .i64_const(OFFSET_AND_UPPER)
-        .i64_and()
-        .i64_const(high - low)
-        .i64_add()
-        .i64_lt_u();
-    emitter.if_();
-    let (slot, kind) = emitter.cx.check;
-    let how = (high - low - 1) << 1 | i64::from(write);
-    emitter
-        .op()
-        .local_get(local::VIEW)
-        .local_get(address)
-        .i32_const(how as i32)
-        .i32_const(slot.cast_signed())
-        .call_indirect(0, kind);
+    push_refused(emitter, address, host, bit, high - low);
     emitter.exit_if(rest[0].at, set, state);
-    emitter.end();
     emitter.op().local_get(host).local_get(local::BASE).i32_add().local_set(host);
     let fact = Fact { reg: base, host, low, high, write };
     if base != 0 {
         state.facts.push(fact);
     }
     fact
+}
+
+/// Pop an address, keep it and its low half in locals, and push whether memory refuses `len` bytes there.
+fn push_refused(emitter: &mut Emitter<'_>, address: u32, low_half: u32, bit: u8, len: i64) {
+    let page = PAGE.trailing_zeros().cast_signed();
+    let mut op = emitter.op();
+    op.local_tee(address).local_get(address).i32_wrap_i64().local_tee(low_half);
+    op.i32_const(page).i32_shr_u().local_get(local::PERMS).i32_add().i64_load8_u(at(0, 0));
+    if len > 1 {
+        op.local_get(low_half).i32_const((len - 1) as i32).i32_add();
+        op.i32_const(page).i32_shr_u().local_get(local::PERMS).i32_add().i64_load8_u(at(0, 0)).i64_and();
+    }
+    // The bit as 2^32 or 0: every address that the table knows is below the one, none is below the other.
+    op.i64_const(bit.into()).i64_and().i64_const((32 - bit.trailing_zeros()).into()).i64_shl().i64_ge_u();
 }
 
 /// Integer register `rd` was written; with `moved`, it is now that register plus a constant.
@@ -205,51 +183,4 @@ pub(crate) fn forget(state: &mut State, rd: usize, moved: Option<(usize, i64)>) 
     }
     state.facts.retain(|fact| fact.reg != rd);
     state.facts.append(&mut copies);
-}
-
-/// Body of the exact check: `(view: i32, address: i64, (bytes - 1) << 1 | write: i32) -> refused: i32`.
-pub(crate) fn check_body() -> Vec<u8> {
-    let (view_local, address, how, perms) = (0, 1, 2, 3);
-    let byte = at(0, 0);
-    let mut function = Function::new([(1, ValType::I32)]);
-    function
-        .instructions()
-        .local_get(view_local)
-        .i32_load(at(view::PERMS, 2))
-        .local_set(perms)
-        // The page of the first byte and that of the last one: both allow it, and the first is in the arena.
-        .local_get(perms)
-        .local_get(address)
-        .i32_wrap_i64()
-        .i32_const(PAGE.trailing_zeros().cast_signed())
-        .i32_shr_u()
-        .i32_add()
-        .i32_load8_u(byte)
-        .local_get(perms)
-        .local_get(address)
-        .i32_wrap_i64()
-        .local_get(how)
-        .i32_const(1)
-        .i32_shr_u()
-        .i32_add()
-        .i32_const(PAGE.trailing_zeros().cast_signed())
-        .i32_shr_u()
-        .i32_add()
-        .i32_load8_u(byte)
-        .i32_and()
-        .i32_const(perm::W.into())
-        .i32_const(perm::R.into())
-        .local_get(how)
-        .i32_const(1)
-        .i32_and()
-        .select()
-        .i32_and()
-        .i32_eqz()
-        .local_get(address)
-        .local_get(view_local)
-        .i64_load(at(view::LIMIT, 3))
-        .i64_ge_u()
-        .i32_or()
-        .end();
-    function.into_raw_body()
 }

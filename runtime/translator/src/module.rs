@@ -8,7 +8,7 @@ use wasm_encoder::{
     Module, RefType, TableType, TypeSection,
 };
 
-use crate::{CHECK_TYPE, Options, Output, REGION_TYPE, translate};
+use crate::{Options, Output, REGION_TYPE, STEP_TYPE, translate};
 
 /// Module of the imports.
 pub const IMPORTS: &str = "friscy";
@@ -58,27 +58,25 @@ pub fn batch(profile: &[u8], first_slot: u32) -> Option<Batch> {
         bytes_per_sample: Some(BYTES_PER_SAMPLE),
         budget_bytes: BODY_BYTES,
         first_slot,
-        check_type: 0,
+        step_type: 0,
     };
     let output = translate(&profile, options);
     let functions = output.functions.len() as u32;
-    (functions > 0 && functions < SLOTS).then(|| Batch {
+    (functions > 0 && functions <= SLOTS).then(|| Batch {
         module: module(&output, first_slot),
         map: output.map.to_bytes(),
         functions,
     })
 }
 
-/// `output`, which was translated with `check_type` 0.
+/// `output`, which was translated with `step_type` 0.
 fn module(output: &Output, first_slot: u32) -> Vec<u8> {
     let mut types = TypeSection::new();
-    for (params, results) in [CHECK_TYPE, REGION_TYPE] {
+    for (params, results) in [STEP_TYPE, REGION_TYPE] {
         types.ty().function(params.iter().copied(), results.iter().copied());
     }
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
-    functions.function(0);
-    code.raw(&output.check);
     for function in &output.functions {
         functions.function(1);
         code.raw(&function.body);

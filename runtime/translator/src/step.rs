@@ -27,7 +27,7 @@ pub(crate) fn supported(insn: &Insn) -> bool {
 
 /// Emit the call; when the instruction has not retired, `set` is stored and the function left.
 pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State) {
-    let (_, check_type) = emitter.cx.check;
+    let step_type = emitter.cx.step_type;
     emitter.store(reads(insn), state.words);
     let bits = u64::from(insn.raw) | u64::from(insn.len) << 32;
     emitter
@@ -37,7 +37,7 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
         .local_get(local::REGS)
         .local_get(local::VIEW)
         .i32_load(at(view::STEP, 2))
-        .call_indirect(0, check_type);
+        .call_indirect(0, step_type);
     emitter.exit_if(insn.at, set, state);
     emitter.load(writes(insn));
     if writes(insn) as u32 != 0 {

@@ -7,7 +7,7 @@ use wasm_encoder::{
     CodeSection, FunctionSection, MemorySection, MemoryType, Module, TableSection, TableType, TypeSection,
 };
 
-use crate::{CHECK_TYPE, Options, Output, REGION_TYPE, translate};
+use crate::{Options, Output, REGION_TYPE, STEP_TYPE, translate};
 
 /// A page of these instructions, all executed, entered at the first.
 fn page(program: &[u32]) -> ProfilePage {
@@ -35,19 +35,17 @@ fn profile(pages: Vec<ProfilePage>) -> Profile {
 fn translated(profile: &Profile) -> Output {
     translate(
         profile,
-        Options { bytes_per_sample: None, budget_bytes: 1 << 20, first_slot: 100, check_type: 0 },
+        Options { bytes_per_sample: None, budget_bytes: 1 << 20, first_slot: 100, step_type: 0 },
     )
 }
 
 /// A module of the functions alone, which an engine takes.
 fn module(output: &Output) -> Vec<u8> {
     let mut types = TypeSection::new();
-    for (params, results) in [CHECK_TYPE, REGION_TYPE] {
+    for (params, results) in [STEP_TYPE, REGION_TYPE] {
         types.ty().function(params.iter().copied(), results.iter().copied());
     }
     let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
-    functions.function(0);
-    code.raw(&output.check);
     for function in &output.functions {
         functions.function(1);
         code.raw(&function.body);

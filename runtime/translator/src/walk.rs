@@ -324,7 +324,7 @@ impl Emitter<'_> {
                 match self.entry_at(last.next()).filter(|_| last.links()) {
                     Some(entry) => self.call_dispatched(node, (last.next(), entry), state),
                     None if last.switches() && self.cx.entries.len() > 1 => self.jump(dirty, state),
-                    None => self.exit_dynamic(dirty, &state),
+                    None => self.exit_dynamic(dirty, state),
                 }
             }
             (End::Branch { taken, fall }, Some(last)) => {
