@@ -57,6 +57,8 @@ pub struct Late {
     engine: Engine,
     worker: Option<(Sender<Job>, Receiver<Result<Done>>)>,
     never: bool,
+    /// Can translate for this engine.
+    able: bool,
     /// Requests that were taken.
     batches: u32,
     /// Functions that were translated while the guest ran.
@@ -66,13 +68,14 @@ pub struct Late {
 }
 
 impl Late {
-    /// Make `code`, which is a module of so many functions, part of the machine when it is time. Called before guest
-    /// code runs.
+    /// Make `code`, which is a module of so many functions, part of the machine when it is time. `able`: the engine is
+    /// that of this host, for which it can translate more. Called before guest code runs.
     pub fn new(
         vm: &Vm,
         mut store: impl AsContextMut,
         code: Option<(Vec<u8>, u32)>,
         when: When,
+        able: bool,
     ) -> Result<Late> {
         let mut late = Late {
             code: None,
@@ -80,6 +83,7 @@ impl Late {
             engine: store.as_context().engine().clone(),
             worker: None,
             never: when == When::Never,
+            able,
             batches: 0,
             functions: 0,
             slots: None,
@@ -117,7 +121,7 @@ impl Late {
                 jobs.send(Job::Compile(code)).context("the compiler's thread has ended")?;
             }
             self.worker = Some((jobs, done));
-            return Ok(Some((EVENT_TRANSLATOR, 1)));
+            return Ok(self.able.then_some((EVENT_TRANSLATOR, 1)));
         };
         match done.try_recv() {
             Err(_) => Ok(None),

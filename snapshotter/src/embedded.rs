@@ -3,6 +3,9 @@
 /// The engine.
 pub const ENGINE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine.wasm"));
 
+/// Its blake3, as hexadecimal digits.
+pub const ENGINE_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/translator/engine"));
+
 /// The demo image, as `docker save` would give it.
 pub const DEMO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo.tar"));
 

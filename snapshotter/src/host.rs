@@ -21,7 +21,7 @@ use crate::compile::{Late, When};
 use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
 use crate::vm::{self, Vm, World, wasmtime_error};
-use crate::{code, native, ring};
+use crate::{code, embedded, native, ring};
 
 /// Guest instructions between two looks at the outside.
 const BUDGET: i64 = 2_000_000;
@@ -127,7 +127,9 @@ fn open(app: &App, start: Instant, options: &mut Options) -> Result<(Vm, Store<L
     vm.chunk_slot(&mut store, u32::MAX)?;
     let accessor = warm_accessor(&mut store, memory, app.warm());
     vm.warm_accessor(&mut store, accessor)?;
-    let late = Late::new(&vm, &mut store, parts.translated, options.compile)?;
+    // Engine and translated code call each other in ways that change from version to version.
+    let able = app.manifest.engine_digest == embedded::ENGINE_DIGEST;
+    let late = Late::new(&vm, &mut store, parts.translated, options.compile, able)?;
     Ok((vm, store, late))
 }
 

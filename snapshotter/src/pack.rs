@@ -192,7 +192,7 @@ pub fn pack(
     let manifest = Manifest {
         format: FORMAT,
         engine: env!("CARGO_PKG_VERSION").to_string(),
-        engine_digest: blake3::hash(embedded::ENGINE).to_hex().to_string(),
+        engine_digest: embedded::ENGINE_DIGEST.to_string(),
         image: ImageInfo {
             digest: image.digest.clone(),
             tags: image.tags.clone(),
