@@ -263,6 +263,9 @@ impl Machine {
         match (reached, ran) {
             (true, _) => self.frozen(),
             (false, Ran::Budget | Ran::Watched) => Status::Runnable,
+            (false, _) if self.kernel.as_ref().is_some_and(|kernel| kernel.console.tell_end()) => {
+                Status::Runnable
+            }
             (false, _) => Status::Idle,
         }
     }

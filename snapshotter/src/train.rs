@@ -10,7 +10,7 @@
 
 use anyhow::{Context, Result, bail};
 use friscy_formats::aot::Translations;
-use friscy_formats::ring::{Op, Status};
+use friscy_formats::ring::{EVENT_WINSIZE, Op, Status};
 use friscy_formats::warm::BlockId;
 use wasmtime::Store;
 
@@ -32,6 +32,11 @@ pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<
     vm.chunk_slot(&mut *store, u32::MAX)?;
     // Translated code is not in this instance.
     vm.translations(&mut *store, &Translations::default())?;
+    if input.boot.tty {
+        // As every host does; the size is new to the program, whatever it is.
+        vm.ring.set_winsize(vm.memory.data_mut(&mut *store), 24, 80)?;
+        vm.ring.complete(vm.memory.data_mut(&mut *store), EVENT_WINSIZE, 0)?;
+    }
     let mut sleeps = 0;
     let end = vm.ring.retired(vm.memory.data(&*store))?.saturating_add(BUDGET);
     while vm.ring.retired(vm.memory.data(&*store))? < end {

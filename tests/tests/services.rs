@@ -52,6 +52,21 @@ mod debian {
     }
 
     #[test]
+    fn a_frozen_shell_reads_a_pipe_to_its_end() {
+        let (app, _) = pack("debian-min", "shell-pipe", &[], "idle", &["/bin/bash", "--norc"]);
+        let (output, code) = open(&app, "echo o''ne\necho t''wo\n");
+        assert!(
+            output.contains("\rone\r\n") && output.contains("\rtwo\r\n") && code == Some(0),
+            "{output} {code:?}"
+        );
+        // What is begun is read, then comes the end; who does not care loses the terminal.
+        let script = "trap 'exit 5' HUP; cat; cat; echo again; while :; do read -r word; done";
+        let (app, _) = pack("debian-min", "pipe-idle", &[], "idle", &["/bin/bash", "-c", script]);
+        let (output, code) = open(&app, "unfinished");
+        assert!(output.contains("unfinishedunfinished") && code == Some(5), "{output} {code:?}");
+    }
+
+    #[test]
     fn an_opened_program_learns_the_terminal_s_size() {
         let script = "trap 'stty size; exit 4' WINCH; stty size; while :; do sleep 1000 & wait $!; done";
         let (app, _) = pack("debian-min", "winch", &[], "idle", &["/bin/bash", "-c", script]);

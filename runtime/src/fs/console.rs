@@ -20,7 +20,7 @@ use crate::abi::Errno;
 use crate::abi::fcntl::{O_RDONLY, O_RDWR, O_WRONLY};
 use crate::abi::ioctl::FIONREAD;
 use crate::abi::signal::SIGPIPE;
-use crate::abi::termios::Winsize;
+use crate::abi::termios::{VEOF, Winsize};
 use crate::kernel::wait::WaitQueue;
 use crate::kernel::{Ctx, Outbox, Target};
 use crate::syscall::SysResult;
@@ -52,6 +52,10 @@ pub struct Console {
     /// A request for input is with the host.
     asked: Cell<bool>,
     eof: Cell<bool>,
+    /// A terminal's readers have been told of the end.
+    end_told: Cell<bool>,
+    /// The terminal has hung up.
+    closed: Cell<bool>,
     tty: RefCell<Option<Rc<Tty>>>,
     readable: WaitQueue,
     writable: WaitQueue,
@@ -110,18 +114,33 @@ impl Console {
     pub fn input_done(&self, bytes: &[u8]) {
         self.asked.set(false);
         self.wanted.set(0);
+        self.eof.set(bytes.is_empty());
         match self.terminal() {
-            Some(tty) if bytes.is_empty() => {
-                self.eof.set(true);
-                tty.hang_up();
-            }
             Some(tty) => tty.receive(bytes),
             None => {
-                self.eof.set(bytes.is_empty());
                 self.input.borrow_mut().extend(bytes);
                 self.readable.wake_all();
             }
         }
+    }
+
+    /// Nobody can run. When a terminal's input has ended, all of it was read, and somebody waits for more, they get the
+    /// end-of-file character, as from script(1); when they wait again, the terminal hangs up. True if that happened.
+    pub fn tell_end(&self) -> bool {
+        let Some(tty) = self.terminal().filter(|tty| self.eof.get() && !self.closed.get() && tty.starved())
+        else {
+            return false;
+        };
+        match tty.termios().cc[VEOF] {
+            // It ends the line, which is no end of input yet.
+            end if end != 0 && tty.line_begun() => tty.receive(&[end]),
+            end if end != 0 && !self.end_told.replace(true) => tty.receive(&[end]),
+            _ => {
+                self.closed.set(true);
+                tty.hang_up();
+            }
+        }
+        true
     }
 
     /// The host's window has this size.
@@ -183,7 +202,7 @@ impl Driver for ConsoleDriver {
     }
 
     fn closed(&self) -> bool {
-        self.0.eof.get()
+        self.0.closed.get()
     }
 }
 

@@ -49,6 +49,8 @@ fn take(task: &Task, number: u32, own: bool) -> Option<SigInfo> {
 
 impl Kernel {
     /// Take all signals that are due, before `task` runs on. Afterwards it may be stopped, parked or gone.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub(crate) fn deliver_signals(&mut self, task: &Rc<Task>) {
         while task.state.get() == TaskState::Runnable {
             if let Some(status) = task.process.exiting.get() {

@@ -1,4 +1,7 @@
 //! The run loop: pick a task, let it run, handle why it stopped.
+//!
+//! What it calls and is large is kept out of line: V8's optimising compiler takes
+//! the loop as one function, soon, and its time grows faster than the function.
 
 use std::rc::Rc;
 
@@ -148,6 +151,7 @@ impl Kernel {
         }
     }
 
+    #[inline(never)]
     fn bad_fault(&mut self, task: &Rc<Task>, addr: u64, fault: Fault) {
         let (number, code) = match fault {
             Fault::Pending => return self.park_for_chunks(task),

@@ -132,6 +132,8 @@ impl Kernel {
     }
 
     /// Park `task` until one of the block's queues is woken, its deadline passes or a signal comes.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub(crate) fn park(&mut self, task: &Rc<Task>, block: &Block) {
         let waiter = Waiter::new(task.tid, Rc::clone(&self.ready));
         for queue in &block.queues {

@@ -258,6 +258,8 @@ impl Kernel {
     }
 
     /// Send what objects asked for.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub fn drain_outbox(&mut self) {
         for (target, number) in self.outbox.take() {
             let info = SigInfo::kernel(number);

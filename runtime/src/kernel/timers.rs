@@ -116,6 +116,8 @@ pub struct PosixTimer {
 
 impl Kernel {
     /// Act on everything whose time has come.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub fn expire_timers(&mut self) {
         let now = self.monotonic_ns();
         self.load.sample(now, self.run_queue.len());
@@ -178,6 +180,8 @@ impl Kernel {
     }
 
     /// Act on the timers whose process or thread has used as much of the hart as they wait for.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub(super) fn expire_cpu_timers(&mut self) {
         for (owner, id) in std::mem::take(&mut self.cpu_timers) {
             let Some(process) = owner.upgrade() else { continue };

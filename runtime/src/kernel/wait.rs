@@ -69,6 +69,11 @@ impl WaitQueue {
         }
     }
 
+    /// Somebody is parked here.
+    pub fn waited(&self) -> bool {
+        self.0.waiters.borrow().iter().any(|w| w.upgrade().is_some_and(|w| !w.woken.get()))
+    }
+
     /// Counts the calls of [`wake_all`](Self::wake_all): edge-triggered epoll compares it with what it saw last.
     pub fn generation(&self) -> u64 {
         self.0.generation.get()

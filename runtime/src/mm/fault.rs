@@ -46,6 +46,8 @@ pub(super) fn needed(access: Access) -> u8 {
 
 impl Mm {
     /// Make the page at `addr` accessible, or say why not.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub fn fault(&self, addr: u64, access: Access) -> Result<(), Fault> {
         if addr >= GUEST_END {
             return Err(Fault::NotMapped);

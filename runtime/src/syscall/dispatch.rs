@@ -30,6 +30,8 @@ impl Kernel {
     }
 
     /// Run the handler of the call in progress.
+    // Out of line for the sake of the run loop: kernel/run.rs.
+    #[inline(never)]
     pub(crate) fn call_again(&mut self, task: &Rc<Task>) -> Option<Block> {
         let (number, args) = registers(task);
         self.charge_call();

@@ -108,6 +108,11 @@ impl LineDiscipline {
         self.erasing = false;
     }
 
+    /// Something was typed and not read.
+    pub(super) fn has_cells(&self) -> bool {
+        !self.cells.is_empty()
+    }
+
     /// Bytes that a read could get (FIONREAD).
     pub(super) fn available(&self) -> usize {
         if self.canonical() {

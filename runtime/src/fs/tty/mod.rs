@@ -133,6 +133,16 @@ impl Tty {
         self.advance();
     }
 
+    /// Somebody waits for input, and there is none.
+    pub fn starved(&self) -> bool {
+        self.readable.waited() && self.staging.borrow().is_empty() && !self.discipline.borrow().readable(1)
+    }
+
+    /// A line has been begun that nobody can read yet.
+    pub fn line_begun(&self) -> bool {
+        self.discipline.borrow().has_cells()
+    }
+
     /// Let the discipline take what it has room for.
     fn advance(&self) {
         let mut moved = false;
