@@ -118,3 +118,8 @@ fn datagrams() {
 fn uts() {
     same("uts");
 }
+
+#[test]
+fn identities() {
+    same("identities");
+}

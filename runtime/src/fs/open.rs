@@ -174,7 +174,8 @@ pub fn open_dentry(
     let file = OpenFile::new(ops, kept, dentry);
     inotify::file_happened(&file, IN_OPEN);
     if truncates && kind == mode::S_IFREG && !created {
-        inode.set_attr(&SetAttr { size: Some(0), now: cx.now(), ..SetAttr::default() })?;
+        let mode = permission::mode_after_write(cx, stat.mode);
+        inode.set_attr(&SetAttr { mode, size: Some(0), now: cx.now(), ..SetAttr::default() })?;
         inotify::file_happened(&file, IN_MODIFY);
     }
     Ok(file)

@@ -105,6 +105,13 @@ pub fn may_delete(cx: &Ctx<'_>, dir: &Stat, victim: &Stat) -> Result<(), Errno> 
     Ok(())
 }
 
+/// Permission bits of a file with this mode whose contents the caller changes, when they become others: without
+/// CAP_FSETID the set-ID bits go. See chmod(2).
+pub fn mode_after_write(cx: &Ctx<'_>, mode: u32) -> Option<u32> {
+    let (bits, kept) = (mode & 0o7777, without_set_id(mode & 0o7777));
+    (kept != bits && !capable(cx, CAP_FSETID)).then_some(kept)
+}
+
 /// Permission bits after a change by somebody unprivileged: no set-user-ID, no set-group-ID on executables.
 pub fn without_set_id(bits: u32) -> u32 {
     let bits = bits & !mode::S_ISUID;

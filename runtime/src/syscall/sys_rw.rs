@@ -11,7 +11,7 @@ use crate::abi::fcntl::*;
 use crate::abi::resource::RLIMIT_FSIZE;
 use crate::abi::signal::SIGXFSZ;
 use crate::fs::open::DirFile;
-use crate::fs::{Dentry, FileRef, OpenFile, inotify, mode};
+use crate::fs::{Dentry, FileRef, OpenFile, SetAttr, inotify, mode, permission};
 use crate::kernel::{Ctx, Target, user_io};
 use crate::mm::Access;
 
@@ -488,7 +488,8 @@ pub(super) fn set_size(cx: &mut Ctx<'_>, dentry: &Dentry, size: i64) -> SysResul
         return Err(Errno::EFBIG.into());
     }
     let now = cx.now();
-    inode.set_attr(&crate::fs::SetAttr { size: Some(size), mtime: Some(now), now, ..Default::default() })?;
+    let mode = permission::mode_after_write(cx, inode.stat().mode);
+    inode.set_attr(&SetAttr { mode, size: Some(size), mtime: Some(now), now, ..SetAttr::default() })?;
     inotify::happened(dentry, IN_MODIFY);
     Ok(0)
 }
@@ -535,6 +536,10 @@ pub(super) fn fallocate(cx: &mut Ctx<'_>, args: Args) -> SysResult {
     }
     let now = cx.now();
     file.ops.allocate(&file, bits, from as u64, len as u64, now)?;
+    let inode = &file.dentry.inode;
+    if let Some(mode) = permission::mode_after_write(cx, inode.stat().mode) {
+        inode.set_attr(&SetAttr { mode: Some(mode), now, ..SetAttr::default() })?;
+    }
     inotify::file_happened(&file, IN_MODIFY);
     Ok(0)
 }

@@ -139,8 +139,7 @@ impl MemFile {
     /// A write by somebody without CAP_FSETID takes the set-ID bits away, see chmod(2).
     fn drop_privileges(&self, cx: &Ctx<'_>) {
         let bits = self.inode.meta.borrow().mode;
-        let kept = permission::without_set_id(bits);
-        if kept != bits && !permission::capable(cx, permission::CAP_FSETID) {
+        if let Some(kept) = permission::mode_after_write(cx, bits) {
             self.inode.meta.borrow_mut().mode = kept | bits & mode::S_IFMT;
         }
     }
