@@ -121,6 +121,15 @@ fn words_stay_in_i32_locals() {
     expect("rotate", &program);
 }
 
+/// A word that is wanted in full (srai) in a block with one way to it is one there, and so is what is made of it.
+#[test]
+fn every_word_has_a_local_of_its_own() {
+    // li s4, 0; beq a0, a1, 8; srai s5, s4, 3; ret
+    let output = translated(&profile(vec![page(&[0x0000_0a13, 0x00b5_0463, 0x403a_5a93, 0x0000_8067])]));
+    let text = wasmprinter::print_bytes(module(&output)).expect("a printable module");
+    assert!(!text.contains("local.set 0\n"), "a parameter is overwritten\n{text}");
+}
+
 #[test]
 fn a_loop_with_two_entries_gets_a_dispatch() {
     // 1: addi a0, a0, -1; jal ra, +0x400 (elsewhere); 2: addi a1, a1, 1; bnez a0, 1b; ret

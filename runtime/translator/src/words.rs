@@ -89,12 +89,10 @@ fn demands(insn: &Insn, words: Set) -> (Set, Set) {
         Addiw | Slliw | Srliw | Sraiw | FcvtDW | FcvtDWu | FcvtSW | FcvtSWu | FmvWX => (a, 0),
         Addw | Subw | Sllw | Srlw | Sraw | Mulw | Divw | Divuw | Remw | Remuw => (a | b, 0),
         Sb | Sh | Sw => (b, a),
-        Xori | Ori | And | Or | Xor | Slt | Sltu | Beq | Bne | Blt | Bge | Bltu | Bgeu
-            if (a | b) & !words == 0 =>
-        {
+        And | Or | Xor | Slt | Sltu | Beq | Bne | Blt | Bge | Bltu | Bgeu if (a | b) & !words == 0 => {
             (a | b, 0)
         }
-        Andi | Slti | Sltiu if a & !words == 0 => (a, 0),
+        Andi | Xori | Ori | Slti | Sltiu if a & !words == 0 => (a, 0),
         _ => (0, reads(insn) & ALL),
     }
 }
@@ -103,7 +101,7 @@ fn demands(insn: &Insn, words: Set) -> (Set, Set) {
 #[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) at_start: Vec<Set>,
-    /// Registers that are words somewhere.
+    /// Registers that may be words somewhere: each has an i32 local.
     pub(crate) ever: Set,
 }
 
@@ -118,12 +116,13 @@ impl Words {
         }
         let mut most = vec![ALL; blocks.len()];
         entries.iter().filter(|&&entry| ways[entry] < 2).for_each(|&entry| most[entry] = 0);
-        let at_start = forward(blocks, successors, &most);
-        let unwanted = unwanted(blocks, successors, &at_start);
+        let widest = forward(blocks, successors, &most);
+        let unwanted = unwanted(blocks, successors, &widest);
         most.iter_mut().zip(unwanted).for_each(|(most, unwanted)| *most &= !unwanted);
         let at_start = forward(blocks, successors, &most);
+        // What is not wanted as a word stays one all the same in a block that only one way leads to.
         let mut ever = 0;
-        for (block, &start) in blocks.iter().zip(&at_start) {
+        for (block, &start) in blocks.iter().zip(&widest) {
             ever |= start;
             (0..block.insns.len()).fold(start, |words, i| {
                 let words = step(&block.insns, i, words);
