@@ -65,8 +65,9 @@ pub mod view {
 
 /// Room on the host's stack that calls may take, in the units of [`FRAME`]: less than 256 KiB in every engine.
 const ROOM: i64 = 256 << 10;
-/// What a call through [`dispatch`] takes of it. Translated functions say themselves what they take.
-const FRAME: i64 = 256;
+/// What a call through [`dispatch`] takes of it, and what there must be more than for any call whose target is looked
+/// up. Translated functions say themselves what they take.
+pub const FRAME: i64 = 256;
 /// No guest address: where [`dispatch`] comes back to when nobody waits.
 const NOWHERE: u64 = 1;
 
@@ -82,6 +83,8 @@ pub mod target {
     pub const SLOT: u64 = std::mem::offset_of!(Target, slot) as u64;
     /// Which entry.
     pub const INDEX: u64 = std::mem::offset_of!(Target, index) as u64;
+    /// The most instructions between two looks at the budget, unsigned.
+    pub const LONGEST: u64 = std::mem::offset_of!(Target, longest) as u64;
     /// Bytes of one, a power of two.
     pub const SIZE: u64 = size_of::<Target>() as u64;
     /// How many are remembered, a power of two: each at half its address, modulo this.

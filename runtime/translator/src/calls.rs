@@ -1,7 +1,7 @@
 //! Calls and indirect jumps: straight to functions of the same translation, or by way of $dispatch and $jump, which
 //! stand at the end of the body. See [`crate::emit`] and [`friscy_runtime::hart::translated`].
 
-use friscy_runtime::hart::translated::{regs, target, view};
+use friscy_runtime::hart::translated::{FRAME, regs, target, view};
 
 use crate::emit::{Emitter, State, To, at, local};
 use crate::flow::Set;
@@ -105,18 +105,9 @@ impl Emitter<'_> {
         let found = local::EXIT;
         let word = |offset| at(offset, 2);
         let (slot, longest) = (self.cx.slot.cast_signed(), self.cx.longest);
-        let (count, size) = (target::COUNT as i32, target::SIZE as i32);
+        self.op().local_get(local::PC);
+        self.push_remembered(found);
         self.op()
-            .local_get(local::PC)
-            .i32_wrap_i64()
-            .i32_const(size.trailing_zeros().cast_signed() - 1)
-            .i32_shl()
-            .i32_const((count - 1) * size)
-            .i32_and()
-            .local_get(local::VIEW)
-            .i32_load(word(view::TARGETS))
-            .i32_add()
-            .local_tee(found)
             .i64_load(at(target::PC, 3))
             .local_get(local::PC)
             .i64_eq()
@@ -143,13 +134,65 @@ impl Emitter<'_> {
         self.op().local_get(local::LEFT).return_();
     }
 
+    /// Pop an address and push where its target is remembered, if it is; the same to a local.
+    fn push_remembered(&mut self, found: u32) {
+        let (count, size) = (target::COUNT as i32, target::SIZE as i32);
+        self.op()
+            .i32_wrap_i64()
+            .i32_const(size.trailing_zeros().cast_signed() - 1)
+            .i32_shl()
+            .i32_const((count - 1) * size)
+            .i32_and()
+            .local_get(local::VIEW)
+            .i32_load(at(view::TARGETS, 2))
+            .i32_add()
+            .local_tee(found);
+    }
+
     /// Go on from `regs.pc` until it is [`local::PC`], which is where [`local::ENTRY`] enters.
     pub(crate) fn dispatch_calls(&mut self) {
         if !self.known.uses.calls {
             self.op().unreachable();
             return;
         }
-        let (step_type, longest) = (self.cx.step_type, self.cx.longest);
+        let step_type = self.cx.step_type;
+        let found = local::EXIT;
+        let word = |offset| at(offset, 2);
+        // Most are calls by pointer or by a PLT entry, and their targets remembered.
+        self.op().local_get(local::REGS).i64_load(at(regs::PC, 3)).local_tee(local::T[0]);
+        self.push_remembered(found);
+        self.op()
+            .i64_load(at(target::PC, 3))
+            .local_get(local::T[0])
+            .i64_eq()
+            .local_get(found)
+            .i64_load32_u(word(target::LONGEST))
+            .local_get(local::LEFT)
+            .i64_le_s()
+            .i32_and()
+            .local_get(local::ROOM)
+            .i64_const(FRAME)
+            .i64_gt_s()
+            .i32_and();
+        self.if_();
+        self.op()
+            .local_get(local::REGS)
+            .local_get(local::VIEW)
+            .local_get(found)
+            .i64_load(at(target::ORIGIN, 3))
+            .local_get(found)
+            .i32_load(word(target::INDEX))
+            .local_get(local::LEFT)
+            .local_get(local::ROOM)
+            .local_get(found)
+            .i32_load(word(target::SLOT))
+            .call_indirect(0, step_type + 1);
+        self.return_to_root();
+        self.op().local_get(local::LEFT).i64_const(0).i64_lt_s();
+        self.if_();
+        self.op().local_get(local::LEFT).return_();
+        self.end();
+        self.end();
         self.op()
             .local_get(local::REGS)
             .local_get(local::VIEW)
@@ -158,8 +201,16 @@ impl Emitter<'_> {
             .local_get(local::LEFT)
             .local_get(local::ROOM)
             .local_get(local::VIEW)
-            .i32_load(at(view::DISPATCH, 2))
-            .call_indirect(0, step_type + 1)
+            .i32_load(word(view::DISPATCH))
+            .call_indirect(0, step_type + 1);
+        self.return_to_root();
+        self.op().local_get(local::LEFT).return_();
+    }
+
+    /// Pop what a call has left of the budget; enter again if it has come back to [`local::PC`].
+    fn return_to_root(&mut self) {
+        let longest = self.cx.longest;
+        self.op()
             .local_tee(local::LEFT)
             .i64_const(longest.into())
             .i64_ge_s()
@@ -173,6 +224,5 @@ impl Emitter<'_> {
         let root = self.depth(self.root_at);
         self.op().br(root);
         self.end();
-        self.op().local_get(local::LEFT).return_();
     }
 }
