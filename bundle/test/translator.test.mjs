@@ -17,8 +17,9 @@ import { bundle, missing, pack, translator } from "./snap.mjs";
 
 const marks = pathToFileURL(fileURLToPath(new URL("marks.mjs", import.meta.url))).href;
 const piped = `${work}unforeseen-piped.wasm`;
-/** Several hot loops, one after the other, and the first again. */
-const script = "bench 1500 2>/dev/null; mandel 300 60 | tail -n 1; seq 60000 | sort | tail -n 1; bench 2000 2>/dev/null\n";
+/** Several hot loops, one after the other, and the first again: seconds, interpreted, where the translator takes a tenth of one. */
+const script = `echo begin; bench 4000 2>/dev/null; mandel 300 60 | tail -n 1; seq 60000 | sort | tail -n 1; bench 5000 2>/dev/null
+`;
 /** @type {import("playwright-core").Browser} */
 let browser;
 /** @type {Awaited<ReturnType<typeof serve>>} */
@@ -61,16 +62,17 @@ for (const [name, node] of Object.entries({ Node: process.execPath, "a newer Nod
 }
 
 test("in Node, of a program that says nothing meanwhile", { skip: missing }, () => {
-  const outcome = run(process.execPath, `${work}unforeseen/friscy-node.mjs`, "bench 9000 2>/dev/null\n");
-  assert.match(outcome.printed, /^iterations 9000\nchecksum   [0-9a-f]{4}\n$/);
+  const outcome = run(process.execPath, `${work}unforeseen/friscy-node.mjs`, "bench 40000 2>/dev/null\n");
+  assert.match(outcome.printed, /^iterations 40000\nchecksum   [0-9a-f]{4}\n$/);
   assert.ok(outcome.translated > 0);
 });
 
 /**
- * Runs the script twice in this process, with room for one module.
+ * Runs the script in this process, so many times, with room for one module.
+ * @param {number} times
  * @param {string} [engine] the digest of the engine that the translator is for, if not that of the app
  */
-async function crowded(engine) {
+async function crowded(times, engine) {
   const { slots, translate } = await translator();
   const module = await WebAssembly.compile(readFileSync(piped));
   const firsts = new Set();
@@ -96,21 +98,21 @@ async function crowded(engine) {
     },
     translated: () => void (modules += 1),
   });
-  machine.input(new TextEncoder().encode(`${script}${script}`));
+  machine.input(new TextEncoder().encode(script.repeat(times)));
   machine.endInput();
   assert.equal(await machine.run(), 0);
-  assert.equal(text, printed + printed);
+  assert.equal(text, printed.repeat(times));
   return { modules, stretches: firsts.size, log };
 }
 
 test("the oldest module goes when there is room for one, and its code is interpreted again", { skip: missing }, async () => {
-  const { modules, stretches } = await crowded();
+  const { modules, stretches } = await crowded(2);
   assert.ok(modules > 1, `${modules} modules`);
   assert.equal(stretches, 1, "they share the slots");
 });
 
 test("a translator for another engine is not used", { skip: missing }, async () => {
-  const { modules, log } = await crowded("another");
+  const { modules, log } = await crowded(1, "another");
   assert.equal(modules, 0);
   assert.deepEqual(log.map((line) => /another friscy-snap/.test(line)), [true]);
 });
@@ -126,7 +128,7 @@ test("in Chromium, and nothing of it is loaded before the prompt is there", { sk
   let functions = [];
   // Once more after it has come; a browser on a busy machine may take its time.
   for (let rounds = 1, after = 1; after >= 0; rounds += 1) {
-    await page.keyboard.type("bench 1500; bench 2000\r");
+    await page.keyboard.type("bench 4000; bench 5000\r");
     const seen = await shows(page, new RegExp(`(checksum   [0-9a-f]{4}[^]*){${2 * rounds}}`));
     assert.deepEqual(sums(seen).slice(-2), sums(printed));
     functions = await page.evaluate(() =>
@@ -146,7 +148,7 @@ for (const [what, gone] of /** @type {[string, RegExp][]} */ ([["its files", /tr
     try {
       await page.goto(poor.url);
       await shows(page, /\$\s*$/);
-      await page.keyboard.type("bench 1500; echo and on\r");
+      await page.keyboard.type("bench 4000; echo and on\r");
       await shows(page, /checksum   [0-9a-f]{4}[^]*\nand on/);
       while (!poor.requests.some(({ path }) => gone.test(path))) await page.waitForTimeout(50);
       assert.equal(await page.locator("#status").textContent(), "running");
