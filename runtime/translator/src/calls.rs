@@ -130,6 +130,11 @@ impl Emitter<'_> {
         let root = self.depth(self.root_at);
         self.op().br(root);
         self.end();
+        self.return_at_pc();
+    }
+
+    /// Return for good: everything is stored and counted, and control goes on at [`local::PC`].
+    pub(crate) fn return_at_pc(&mut self) {
         self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
         self.op().local_get(local::LEFT).return_();
     }

@@ -347,8 +347,7 @@ impl<'a> Emitter<'a> {
             let Stub { set, words, to } = self.stubs[number];
             if to == To::Return {
                 self.store(set, words);
-                self.op().local_get(local::REGS).local_get(local::PC).i64_store(at(regs::PC, 3));
-                self.op().local_get(local::LEFT).return_();
+                self.return_at_pc();
                 continue;
             }
             self.op().local_set(local::EXIT);
