@@ -7,6 +7,9 @@
 //! Nothing is called, whatever the answer: a call inside a loop makes engines keep
 //! the loop's values on the stack.
 //!
+//! An access of its own asks for one page and a natural alignment, which compiled code keeps: on RISC-V hardware
+//! a misaligned access may be a trap. What is misaligned is the interpreter's.
+//!
 //! The pair bits of the table (R2, W2) are not used: they refuse everything in the
 //! last page of an area, which for many programs is all of their stack or heap.
 
@@ -149,7 +152,8 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
     if low != 0 {
         emitter.op().i64_const(low).i64_add();
     }
-    push_refused(emitter, address, host, bit, high - low);
+    let (_, size, _) = extent(&rest[0]);
+    push_refused(emitter, address, host, bit, high - low, high - low == size);
     emitter.exit_if(rest[0].at, set, state);
     emitter.op().local_get(host).local_get(local::BASE).i32_add().local_set(host);
     let fact = Fact { reg: base, host, low, high, write };
@@ -159,18 +163,26 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
     fact
 }
 
-/// Pop an address, keep it and its low half in locals, and push whether memory refuses `len` bytes there.
-fn push_refused(emitter: &mut Emitter<'_>, address: u32, low_half: u32, bit: u8, len: i64) {
+/// Pop an address, keep it and its low half in locals, and push whether memory refuses `len` bytes there. `alone`: one
+/// access, for which a misaligned address may be refused too.
+fn push_refused(emitter: &mut Emitter<'_>, address: u32, low_half: u32, bit: u8, len: i64, alone: bool) {
     let page = PAGE.trailing_zeros().cast_signed();
     let mut op = emitter.op();
-    op.local_tee(address).local_get(address).i32_wrap_i64().local_tee(low_half);
+    op.local_tee(address);
+    // Rotated, an address that is not aligned is larger than any: what begins in a page then ends in it.
+    let rotated = if alone { len.trailing_zeros() } else { 0 };
+    if rotated > 0 {
+        op.i64_const(rotated.into()).i64_rotr();
+    }
+    op.local_get(address).i32_wrap_i64().local_tee(low_half);
     op.i32_const(page).i32_shr_u().local_get(local::PERMS).i32_add().i64_load8_u(at(0, 0));
-    if len > 1 {
+    if !alone {
         op.local_get(low_half).i32_const((len - 1) as i32).i32_add();
         op.i32_const(page).i32_shr_u().local_get(local::PERMS).i32_add().i64_load8_u(at(0, 0)).i64_and();
     }
     // The bit as 2^32 or 0: every address that the table knows is below the one, none is below the other.
-    op.i64_const(bit.into()).i64_and().i64_const((32 - bit.trailing_zeros()).into()).i64_shl().i64_ge_u();
+    let up = 32 - bit.trailing_zeros() - rotated;
+    op.i64_const(bit.into()).i64_and().i64_const(up.into()).i64_shl().i64_ge_u();
 }
 
 /// Integer register `rd` was written; with `moved`, it is now that register plus a constant.
