@@ -28,6 +28,8 @@
             loop ;; label = @5
               local.get 26
               local.tee 13
+              i64.const 2
+              i64.rotr
               local.get 13
               i32.wrap_i64
               local.tee 32
@@ -36,18 +38,9 @@
               local.get 7
               i32.add
               i64.load8_u
-              local.get 32
-              i32.const 3
-              i32.add
-              i32.const 12
-              i32.shr_u
-              local.get 7
-              i32.add
-              i64.load8_u
-              i64.and
               i64.const 1
               i64.and
-              i64.const 32
+              i64.const 30
               i64.shl
               i64.ge_u
               if ;; label = @6

@@ -3,6 +3,8 @@
 
 use friscy_runtime::hart::translated::{FRAME, regs, target, view};
 
+use wasm_encoder::BlockType;
+
 use crate::emit::{Emitter, State, To, at, local};
 use crate::flow::Set;
 
@@ -15,11 +17,35 @@ impl Emitter<'_> {
         self.op().br(depth);
     }
 
-    /// Jump to the address in [`local::PC`], which may be an entry of this function.
-    pub(crate) fn jump(&mut self, dirty: Set, mut state: State) {
+    /// Jump to the address in [`local::PC`], which may be in this function.
+    pub(crate) fn jump(&mut self, node: usize, dirty: Set, mut state: State) {
+        match (self.cx.region.switch(), self.cx.graph.successors[node].first()) {
+            (Some(switch), Some(&edge)) => {
+                // Whatever one of the jumps may have written would be to be stored wherever any of them goes.
+                self.store(dirty, state.words);
+                self.flush(&mut state);
+                self.agree(self.cx.flow.live_in[switch], self.cx.words.at_start[switch], &mut state);
+                self.follow(node, edge, state);
+            }
+            _ => self.exit_dynamic(dirty, state),
+        }
+    }
+
+    /// Where all indirect jumps come to: on to the block at [`local::PC`], with all registers in their locals, or out.
+    pub(crate) fn switch(&mut self, node: usize) {
+        let Some(&edge) = self.cx.graph.successors[node].first() else { unreachable!("it has targets") };
+        let (entries, targets) = (self.cx.entries.len() as u32, self.cx.targets as u32);
+        self.open(BlockType::Empty);
+        self.push_my_entry(targets);
+        self.op().i32_const(entries.cast_signed()).i32_add().local_set(local::LABEL);
+        if self.is_inline(node, edge) {
+            self.tree(edge.to, State::default());
+        } else {
+            let depth = self.label_depth(node, edge.to);
+            self.op().br(depth);
+        }
+        self.end();
         self.uses.jumps = true;
-        self.store(dirty, state.words);
-        self.flush(&mut state);
         let depth = self.depth(self.jump_at);
         self.op().br(depth);
     }
@@ -102,35 +128,47 @@ impl Emitter<'_> {
             self.op().unreachable();
             return;
         }
-        let found = local::EXIT;
-        let word = |offset| at(offset, 2);
-        let (slot, longest) = (self.cx.slot.cast_signed(), self.cx.longest);
-        self.op().local_get(local::PC);
-        self.push_remembered(found);
-        self.op()
-            .i64_load(at(target::PC, 3))
-            .local_get(local::PC)
-            .i64_eq()
-            .local_get(found)
-            .i32_load(word(target::SLOT))
-            .i32_const(slot)
-            .i32_eq()
-            .i32_and()
-            .local_get(found)
-            .i64_load(at(target::ORIGIN, 3))
-            .local_get(local::ORIGIN)
-            .i64_eq()
-            .i32_and()
-            .local_get(local::LEFT)
-            .i64_const(longest.into())
-            .i64_ge_s()
-            .i32_and();
-        self.if_();
-        self.op().local_get(found).i32_load(word(target::INDEX)).local_set(local::ENTRY);
+        self.open(BlockType::Empty);
+        self.push_my_entry(self.cx.entries.len() as u32);
+        self.op().local_set(local::ENTRY);
         let root = self.depth(self.root_at);
         self.op().br(root);
         self.end();
         self.return_at_pc();
+    }
+
+    /// Unless [`local::PC`] is remembered as one of the first `count` entries of this function, and there is budget for
+    /// it, branch to what was opened last. Pushes which.
+    fn push_my_entry(&mut self, count: u32) {
+        let (found, entry) = (local::EXIT, local::T[0]);
+        let (slot, longest) = (self.cx.slot, self.cx.longest);
+        let miss = 0;
+        self.op().local_get(local::PC);
+        self.push_remembered(found);
+        // Branches that are predicted cost less than to combine the conditions.
+        self.op().i64_load(at(target::PC, 3)).local_get(local::PC).i64_ne().br_if(miss);
+        self.op()
+            .local_get(found)
+            .i64_load(at(target::ORIGIN, 3))
+            .local_get(local::ORIGIN)
+            .i64_ne()
+            .br_if(miss);
+        self.op().local_get(local::LEFT).i64_const(longest.into()).i64_lt_s().br_if(miss);
+        // The entry and, above it, how far its slot is from this one's.
+        const { assert!(target::INDEX == target::SLOT + 4, "one load serves both") }
+        self.op()
+            .local_get(found)
+            .i64_load(at(target::SLOT, 3))
+            .i64_const(slot.into())
+            .i64_sub()
+            .i64_const(32)
+            .i64_rotr()
+            .local_tee(entry)
+            .i64_const(count.into())
+            .i64_ge_u()
+            .br_if(miss)
+            .local_get(entry)
+            .i32_wrap_i64();
     }
 
     /// Return for good: everything is stored and counted, and control goes on at [`local::PC`].

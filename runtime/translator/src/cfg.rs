@@ -17,6 +17,9 @@ const INSNS_MAX: usize = 2500;
 /// Most pages from the first to the last of a region: exit sites hold offsets of 20 bits.
 const SPAN_PAGES: u64 = 64;
 
+/// Address of a block that has no instructions: no instruction lies there.
+const NOWHERE: u64 = u64::MAX;
+
 /// One guest instruction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Insn {
@@ -64,6 +67,9 @@ pub(crate) enum End {
     Call { target: u64, back: u64 },
     /// Its last instruction is an indirect jump or call.
     Indirect,
+    /// It stands for all indirect jumps of the region: they come here, and go on where the address that they jump to
+    /// is a target ([`Block::jumped`]).
+    Switch,
     /// The instruction at this address is the interpreter's.
     Interpret(u64),
 }
@@ -79,6 +85,8 @@ pub(crate) struct Block {
     pub(crate) samples: u64,
     /// Control may come in from outside of the region.
     pub(crate) entry: bool,
+    /// Control came in by an indirect jump that probably was the region's own, a `switch`.
+    pub(crate) jumped: bool,
 }
 
 impl Block {
@@ -87,13 +95,13 @@ impl Block {
         let (a, b) = match self.end {
             End::Fall(to) | End::Jump(to) => (Some(to), None),
             End::Branch { taken, fall } => (Some(taken), Some(fall)),
-            End::Call { .. } | End::Indirect | End::Interpret(_) => (None, None),
+            End::Call { .. } | End::Indirect | End::Switch | End::Interpret(_) => (None, None),
         };
         a.into_iter().chain(b)
     }
 
     /// Where control comes back to, when it does: after a call, or after an instruction of the interpreter's.
-    fn resumes(&self) -> Option<u64> {
+    pub(crate) fn resumes(&self) -> Option<u64> {
         match self.end {
             End::Call { back, .. } => Some(back),
             End::Indirect => self.insns.last().filter(|insn| insn.links()).map(Insn::next),
@@ -109,6 +117,36 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// If it has indirect jumps, and targets for them, add the block that stands for them all.
+    fn share_switch(&mut self) {
+        let jumps = |block: &Block| {
+            matches!(block.end, End::Indirect) && block.insns.last().is_some_and(Insn::switches)
+        };
+        if self.blocks.iter().any(jumps) && self.jumped().next().is_some() {
+            self.blocks.push(Block {
+                start: NOWHERE,
+                insns: Vec::new(),
+                end: End::Switch,
+                samples: 0,
+                entry: false,
+                jumped: false,
+            });
+        }
+    }
+
+    /// The block of [`End::Switch`].
+    pub(crate) fn switch(&self) -> Option<usize> {
+        let last = self.blocks.len() - 1;
+        matches!(self.blocks[last].end, End::Switch).then_some(last)
+    }
+
+    /// Targets of [`End::Switch`].
+    pub(crate) fn jumped(&self) -> impl Iterator<Item = usize> {
+        let is_target = |block: &Block| block.jumped && !block.insns.is_empty();
+        let blocks = self.blocks.iter().enumerate().filter(move |(_, block)| is_target(block));
+        blocks.map(|(number, _)| number)
+    }
+
     pub(crate) fn samples(&self) -> u64 {
         self.blocks.iter().map(|block| block.samples).sum()
     }
@@ -184,6 +222,7 @@ pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) 
     let mut groups: BTreeMap<usize, Vec<Block>> = BTreeMap::new();
     for (i, mut block) in blocks.into_values().enumerate() {
         block.entry |= calls.contains(&block.start);
+        block.jumped &= !calls.contains(&block.start);
         groups.entry(sets.find(i)).or_default().push(block);
     }
     let mut regions = Vec::new();
@@ -196,18 +235,24 @@ pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) 
         .enumerate()
         .flat_map(|(i, region)| region.blocks.iter().map(move |block| (block.start, i)))
         .collect();
-    let mut targets = BTreeSet::new();
+    let (mut targets, mut resumed) = (BTreeSet::new(), BTreeSet::new());
     for (i, region) in regions.iter().enumerate() {
         for block in &region.blocks {
             targets.extend(block.successors().filter(|to| home.get(to).is_some_and(|&j| j != i)));
-            targets.extend(block.resumes());
+            resumed.extend(block.resumes());
             if let End::Interpret(at) = block.end {
                 targets.extend(block_after(profile, code, at));
             }
         }
     }
-    for block in regions.iter_mut().flat_map(|region| &mut region.blocks) {
-        block.entry |= targets.contains(&block.start);
+    for region in &mut regions {
+        // Its first block is most likely the function's beginning, and others call it by pointer.
+        region.blocks[0].jumped = false;
+        for block in &mut region.blocks {
+            block.entry |= targets.contains(&block.start) || resumed.contains(&block.start);
+            block.jumped &= !resumed.contains(&block.start);
+        }
+        region.share_switch();
     }
     regions
 }
@@ -361,5 +406,5 @@ fn block(
             _ => {}
         }
     };
-    Block { start, insns: list, end, samples: 0, entry }
+    Block { start, insns: list, end, samples: 0, entry, jumped: entry }
 }

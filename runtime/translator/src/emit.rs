@@ -28,8 +28,9 @@
 //!
 //! Calls of regions in the same translation go straight to their slots; all others,
 //! and returns to unexpected places, go through $dispatch. Indirect jumps (`switch`)
-//! look whether their target is an entry of this function. See
-//! [`friscy_runtime::hart::translated`].
+//! come together in one block, which looks whether their target is in this function
+//! and goes there with all registers in their locals; if it does not know, $jump
+//! does. See [`friscy_runtime::hart::translated`].
 
 use std::collections::BTreeMap;
 
@@ -135,6 +136,8 @@ pub(crate) struct Context<'a> {
     pub(crate) by_address: &'a BTreeMap<u64, usize>,
     /// Blocks of the entries, which are the nodes from 1 on.
     pub(crate) entries: &'a [usize],
+    /// How many of the entries, the first ones, are targets of indirect jumps in this function.
+    pub(crate) targets: usize,
     /// Address of the first page.
     pub(crate) origin: u64,
     /// The most instructions between two looks at the budget.
@@ -218,6 +221,12 @@ pub(crate) fn body(cx: Context<'_>) -> Vec<u8> {
     }
 }
 
+/// Entries have the numbers that they are known by, and then come the targets of indirect jumps in the same order.
+fn labels(cx: &Context<'_>) -> BTreeMap<usize, u32> {
+    let targets = cx.entries.iter().take(cx.targets).map(|&block| cx.node_of[block]);
+    (1..=cx.entries.len()).chain(targets).zip(0..).collect()
+}
+
 fn used_registers(cx: &Context<'_>) -> Set {
     let insns = cx.region.blocks.iter().flat_map(|block| &block.insns);
     insns.map(|insn| crate::flow::reads(insn) | crate::flow::writes(insn)).fold(0, |a, b| a | b)
@@ -262,7 +271,7 @@ impl<'a> Emitter<'a> {
             words,
             hosts_from: next,
             hosts: 0,
-            numbers: (0..cx.entries.len()).map(|entry| (1 + entry, entry as u32)).collect(),
+            numbers: labels(&cx),
         }
     }
 

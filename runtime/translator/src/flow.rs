@@ -11,9 +11,12 @@
 //! A register that is stored was either written on the path or is live from the
 //! entry on, hence loaded there: what an exit stores is always right.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use friscy_runtime::hart::isa::{Format, field};
 
-use crate::cfg::{End, Insn, Region};
+use crate::cfg::{Block, End, Insn, Region};
+use crate::structure::Graph;
 
 /// A set of registers: bit n is xn, bit 32 + n is fn.
 pub(crate) type Set = u64;
@@ -73,6 +76,8 @@ pub(crate) struct Flow {
     pub(crate) live_in: Vec<Set>,
     /// Live at its end.
     pub(crate) live_out: Vec<Set>,
+    /// Edges on which all that is dirty is stored: those into loops in which it would be, round after round.
+    pub(crate) storing: BTreeSet<(usize, usize)>,
 }
 
 impl Flow {
@@ -85,9 +90,11 @@ impl Flow {
             dirty_out: vec![0; count],
             live_in: vec![0; count],
             live_out: vec![0; count],
+            storing: storing(region, successors),
         };
         let written: Vec<Set> =
             blocks.iter().map(|b| b.insns.iter().map(writes).fold(0, |a, b| a | b)).collect();
+        let switch = region.switch();
         let mut changed = true;
         while changed {
             changed = false;
@@ -95,7 +102,10 @@ impl Flow {
                 let out = flow.dirty_in[block] | written[block];
                 changed |= flow.dirty_out[block] != out;
                 flow.dirty_out[block] = out;
-                for &next in &successors[block] {
+                // What jumps to the switch has stored everything.
+                let stored = |next| Some(next) == switch || flow.storing.contains(&(block, next));
+                let nexts = successors[block].iter().filter(|&&next| !stored(next));
+                for &next in nexts.collect::<Vec<_>>() {
                     let new = flow.dirty_in[next] | out;
                     changed |= flow.dirty_in[next] != new;
                     flow.dirty_in[next] = new;
@@ -107,7 +117,8 @@ impl Flow {
             changed = false;
             for block in (0..count).rev() {
                 let mut live = successors[block].iter().map(|&next| flow.live_in[next]).fold(0, |a, b| a | b);
-                if leaves[block] || matches!(blocks[block].end, End::Interpret(_)) {
+                let stores = successors[block].iter().any(|&next| flow.storing.contains(&(block, next)));
+                if leaves[block] || stores || matches!(blocks[block].end, End::Interpret(_)) {
                     live |= flow.dirty_out[block];
                 }
                 flow.live_out[block] = live;
@@ -120,4 +131,18 @@ impl Flow {
         }
         flow
     }
+}
+
+/// Edges into loops with calls and `switch`es.
+fn storing(region: &Region, successors: &[Vec<usize>]) -> BTreeSet<(usize, usize)> {
+    let by_address: BTreeMap<u64, usize> =
+        region.blocks.iter().enumerate().map(|(number, block)| (block.start, number)).collect();
+    let with_returns = |(block, nexts): (&Block, &Vec<usize>)| {
+        let back = block.resumes().and_then(|back| by_address.get(&back));
+        nexts.iter().chain(back).copied().collect()
+    };
+    let edges = region.blocks.iter().zip(successors).map(with_returns).collect();
+    let stores: Vec<bool> =
+        region.blocks.iter().map(|block| matches!(block.end, End::Call { .. } | End::Indirect)).collect();
+    Graph::new(edges).loop_entries_with(&stores)
 }

@@ -173,14 +173,24 @@ impl Shape {
         let by_address: BTreeMap<u64, usize> = blocks.iter().enumerate().map(|(i, b)| (b.start, i)).collect();
         let mut successors: Vec<Vec<usize>> = vec![Vec::new(); blocks.len()];
         let mut leaves = vec![false; blocks.len()];
+        let switch = region.switch();
         for (i, block) in blocks.iter().enumerate() {
+            let switches = block.insns.last().is_some_and(cfg::Insn::switches);
             let (targets, other) = match block.end {
                 End::Fall(to) | End::Jump(to) => (vec![to], false),
                 End::Branch { taken, fall } => (vec![taken, fall], false),
+                End::Indirect if switches && switch.is_some() => {
+                    successors[i].extend(switch);
+                    (vec![], true)
+                }
+                End::Switch => {
+                    successors[i].extend(region.jumped());
+                    (vec![], true)
+                }
                 End::Call { .. } | End::Indirect | End::Interpret(_) => (vec![], true),
             };
             leaves[i] = other || targets.iter().any(|to| !by_address.contains_key(to));
-            successors[i] = targets.iter().filter_map(|to| by_address.get(to).copied()).collect();
+            successors[i].extend(targets.iter().filter_map(|to| by_address.get(to).copied()));
         }
         let entries = entries(&region, &successors);
         (!entries.is_empty()).then_some(Shape { space, region, successors, leaves, entries })
@@ -319,6 +329,9 @@ fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Optio
         edges.push(list.iter().map(|&to| first_block + to).chain(entry.map(|entry| 1 + entry)).collect());
     }
     let mut graph = Graph::new(edges);
+    if let Some(switch) = region.switch() {
+        graph.dispatch_from(first_block + switch);
+    }
     graph.reduce();
     let layout = graph.layout();
     let mut block_of = vec![0; graph.successors.len()];
@@ -337,6 +350,7 @@ fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Optio
         node_of: &node_of,
         by_address: &by_address,
         entries,
+        targets: region.switch().map_or(0, |_| region.jumped().count()),
         origin: shape.first_page() * PAGE as u64,
         longest: longest(region),
         identity: &identity,
@@ -363,6 +377,11 @@ fn entries(region: &Region, successors: &[Vec<usize>]) -> Vec<usize> {
             entry[to] = true;
         }
     }
-    // What begins with an instruction of the interpreter's is its own.
-    (0..region.blocks.len()).filter(|&block| entry[block] && !region.blocks[block].insns.is_empty()).collect()
+    // What begins with an instruction of the interpreter's is its own. Targets of its indirect jumps come first.
+    let blocks =
+        (0..region.blocks.len()).filter(|&block| entry[block] && !region.blocks[block].insns.is_empty());
+    let jumped: BTreeSet<usize> = region.jumped().collect();
+    let mut entries: Vec<usize> = blocks.collect();
+    entries.sort_by_key(|block| !jumped.contains(block));
+    entries
 }

@@ -5,6 +5,8 @@
 //! reverse post-order says where each block, loop and branch of the Wasm
 //! function stands (Ramsey, "Beyond Relooper", ICFP 2022).
 
+use std::collections::BTreeSet;
+
 /// An edge: where control goes next, and which block it is meant for. They differ when it goes through dispatch nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edge {
@@ -18,7 +20,7 @@ pub(crate) struct Graph {
     /// Successors of each node, in the order in which its code names them.
     pub(crate) successors: Vec<Vec<Edge>>,
     /// Nodes below this number are the caller's, those from here on dispatch.
-    pub(crate) dispatch_from: usize,
+    dispatches_from: usize,
 }
 
 /// Where everything stands.
@@ -39,13 +41,21 @@ impl Graph {
             .into_iter()
             .map(|list| list.into_iter().map(|to| Edge { to, label: to }).collect())
             .collect();
-        let dispatch_from = successors.len();
-        Graph { successors, dispatch_from }
+        let dispatches_from = successors.len();
+        Graph { successors, dispatches_from }
+    }
+
+    /// A dispatch node in front of all that `node` goes to.
+    pub(crate) fn dispatch_from(&mut self, node: usize) {
+        let dispatch = self.successors.len();
+        let edges = self.successors[node].clone();
+        self.successors[node].iter_mut().for_each(|edge| edge.to = dispatch);
+        self.successors.push(edges);
     }
 
     /// Whether a node is a dispatch node: it goes where the label says.
     pub(crate) fn is_dispatch(&self, node: usize) -> bool {
-        node >= self.dispatch_from
+        node >= self.dispatches_from
     }
 
     /// Add dispatch nodes until no loop has two entries.
@@ -63,6 +73,9 @@ impl Graph {
                     [] => component[0],
                     // From outside, to all of them; from inside, to the first, which is the outermost header in
                     // most code. Loops around the others stay loops.
+                    several if component.iter().any(|&node| self.is_dispatch(node)) => {
+                        self.enter_by_dispatch(&component, &inside, several)
+                    }
                     several => {
                         let dispatch = self.successors.len();
                         for (from, edges) in self.successors.iter_mut().enumerate() {
@@ -86,6 +99,46 @@ impl Graph {
                 work.push(nested);
             }
         }
+    }
+
+    /// Edges that enter a loop, nested ones included, in which some of these nodes lie.
+    pub(crate) fn loop_entries_with(&self, nodes: &[bool]) -> BTreeSet<(usize, usize)> {
+        let mut found = BTreeSet::new();
+        let mut headers = vec![false; self.successors.len()];
+        let mut work = vec![(0..self.successors.len()).collect::<Vec<_>>()];
+        while let Some(part) = work.pop() {
+            for component in self.components(&part, &headers) {
+                let inside = self.set(&component);
+                if component.iter().any(|&node| nodes[node]) {
+                    let outside = self.successors.iter().enumerate().filter(|&(from, _)| !inside[from]);
+                    let edges =
+                        outside.flat_map(|(from, edges)| edges.iter().map(move |edge| (from, edge.to)));
+                    found.extend(edges.filter(|&(_, to)| inside[to]));
+                }
+                let header = self.entries(&inside, &component).first().copied().unwrap_or(component[0]);
+                headers[header] = true;
+                work.push(component);
+            }
+        }
+        found
+    }
+
+    /// Let all edges into a component go to the dispatch node in it.
+    fn enter_by_dispatch(&mut self, component: &[usize], inside: &[bool], entries: &[usize]) -> usize {
+        let Some(&dispatch) = component.iter().find(|&&node| self.is_dispatch(node)) else { unreachable!() };
+        for edges in
+            self.successors.iter_mut().zip(inside).filter(|(_, inside)| !*inside).map(|(edges, _)| edges)
+        {
+            let entering = edges.iter_mut().filter(|edge| entries.contains(&edge.to) && edge.to != dispatch);
+            entering.for_each(|edge| edge.to = dispatch);
+        }
+        for &to in entries.iter().filter(|&&to| to != dispatch) {
+            let edge = Edge { to, label: to };
+            if !self.successors[dispatch].contains(&edge) {
+                self.successors[dispatch].push(edge);
+            }
+        }
+        dispatch
     }
 
     fn set(&self, nodes: &[usize]) -> Vec<bool> {

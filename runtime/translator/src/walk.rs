@@ -156,17 +156,17 @@ impl Emitter<'_> {
         self.op().local_get(local::LABEL).i32_const(first.0.cast_signed()).i32_sub().br_table(table, last.1);
     }
 
-    fn is_back(&self, from: usize, to: usize) -> bool {
+    pub(crate) fn is_back(&self, from: usize, to: usize) -> bool {
         self.cx.layout.order[to] <= self.cx.layout.order[from]
     }
 
-    fn label_depth(&self, from: usize, to: usize) -> u32 {
+    pub(crate) fn label_depth(&self, from: usize, to: usize) -> u32 {
         let at = if self.is_back(from, to) { self.loop_at[to] } else { self.block_at[to] };
         self.depth(at)
     }
 
     /// The edge's code stands right here: its target has no other way in.
-    fn is_inline(&self, from: usize, edge: Edge) -> bool {
+    pub(crate) fn is_inline(&self, from: usize, edge: Edge) -> bool {
         !self.is_back(from, edge.to) && !self.cx.layout.is_merge[edge.to]
     }
 
@@ -185,6 +185,10 @@ impl Emitter<'_> {
         if !is_entry && self.leaves_page(source, start) {
             self.expect_page(start, |emitter| emitter.exit(start, set, &state, false));
         }
+        let storing = !is_entry && self.cx.flow.storing.contains(&(source, target));
+        if storing {
+            self.store(self.cx.flow.dirty_out[source], state.words);
+        }
         if !inline {
             self.agree(self.cx.flow.live_in[target], self.cx.words.at_start[target], &mut state);
         }
@@ -192,7 +196,7 @@ impl Emitter<'_> {
             self.set_label(edge);
             let (longest, depth) = (self.cx.longest, self.label_depth(from, edge.to));
             self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
-            return self.exit(start, set, &state, false);
+            return self.exit(start, if storing { 0 } else { set }, &state, false);
         }
         self.follow(from, edge, state);
     }
@@ -297,6 +301,7 @@ impl Emitter<'_> {
         let last = block.insns.last();
         match (block.end, last) {
             (End::Fall(to), _) => self.go(node, to, state),
+            (End::Switch, _) => self.switch(node),
             (End::Interpret(pc), _) => self.exit(pc, dirty, &state, true),
             (End::Jump(to), _) => {
                 state.pending += 1;
@@ -323,7 +328,7 @@ impl Emitter<'_> {
                 }
                 match self.entry_at(last.next()).filter(|_| last.links()) {
                     Some(entry) => self.call_dispatched(node, (last.next(), entry), state),
-                    None if last.switches() && self.cx.entries.len() > 1 => self.jump(dirty, state),
+                    None if last.switches() => self.jump(node, dirty, state),
                     None => self.exit_dynamic(dirty, state),
                 }
             }

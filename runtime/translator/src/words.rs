@@ -116,6 +116,7 @@ impl Words {
         }
         let mut most = vec![ALL; blocks.len()];
         entries.iter().filter(|&&entry| ways[entry] < 2).for_each(|&entry| most[entry] = 0);
+        region.switch().into_iter().for_each(|switch| most[switch] = 0);
         let widest = forward(blocks, successors, &most);
         let unwanted = unwanted(blocks, successors, &widest);
         most.iter_mut().zip(unwanted).for_each(|(most, unwanted)| *most &= !unwanted);
