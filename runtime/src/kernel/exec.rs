@@ -314,7 +314,7 @@ fn load(mm: &Mm, found: &Found, cred: &super::Cred, vdso: &Rc<Mapped>) -> Result
         ..Layout::default()
     };
     mm.set_layout(layout);
-    mm.expect(plan.expected);
+    plan.expected.iter().for_each(|range| mm.expect(range));
     map_segments(mm, &found.program, elf, bias)?;
     let stack_prot = PROT_READ | PROT_WRITE | if elf.executable_stack == Some(true) { PROT_EXEC } else { 0 };
     let stack = Mapping {

@@ -1,8 +1,8 @@
 //! Where the parts of a new program lie in its address space.
 //!
-//! Addresses between two parts that are used cost the process their length in
-//! linear memory (`mm/arena.rs`), of which there are 4 GiB for all of them. So
-//! what grows lies at the edges where it can:
+//! Addresses between two parts cost nothing by themselves (`mm/arena.rs`), but linear memory reaches from the lowest
+//! page to the highest one, and a machine with one program should have a small one. So what grows lies at the edges
+//! where it can:
 //!
 //! ```text
 //! movable   ← stack, RLIMIT_STACK | program | libraries | heap → 4 MiB | mmap area →
@@ -21,14 +21,16 @@ use crate::mm::{GUEST_END, GUEST_START, PAGE};
 const HEAP_BYTES: u64 = 4 << 20;
 /// What a dynamically linked program is expected to map beside its interpreter: its libraries' first pages.
 const LIBRARY_BYTES: u64 = 3 << 20;
+/// And of these nearly all do: the C library.
+const LIBRARY_START_BYTES: u64 = 2 << 20;
 /// What a statically linked one maps: the vDSO, and a little.
 const STATIC_BYTES: u64 = 512 << 10;
 /// What the heap is expected to take.
 const HEAP_START_BYTES: u64 = 256 << 10;
 /// The stack's share of the address space, at least and at most, whatever RLIMIT_STACK says.
 const STACK_BYTES: (u64, u64) = (256 << 10, 64 << 20);
-/// How deep a stack at the bottom may get before the arena moves.
-const STACK_ROOM_BYTES: u64 = 1 << 20;
+/// How deep most stacks get.
+const STACK_START_BYTES: u64 = 256 << 10;
 /// Where a program lies that may lie anywhere and names no interpreter: it may be one (`ld.so PROGRAM`), and then keeps
 /// clear of where fixed programs lie.
 const LOADER_START: u64 = 16 << 20;
@@ -47,7 +49,7 @@ pub(super) struct Plan {
     /// Where the mmap area begins.
     pub(super) mmap_base: u64,
     /// Where nearly all pages of a small program will lie.
-    pub(super) expected: Range<u64>,
+    pub(super) expected: [Range<u64>; 3],
 }
 
 impl Plan {
@@ -56,16 +58,23 @@ impl Plan {
     pub(super) fn new(elf: &Elf, interpreter: Option<&Elf>, stack_limit: u64) -> Option<Plan> {
         let span = elf.span();
         let stack_bytes = stack_limit.clamp(STACK_BYTES.0, STACK_BYTES.1).next_multiple_of(PAGE);
-        let libraries = interpreter.map_or(STATIC_BYTES, |elf| {
-            let span = elf.span();
-            (span.end - span.start).saturating_add(LIBRARY_BYTES)
-        });
+        let libraries = |bytes: u64| {
+            interpreter.map_or(STATIC_BYTES, |elf| {
+                let span = elf.span();
+                (span.end - span.start).saturating_add(bytes)
+            })
+        };
+        let libraries_start = libraries(LIBRARY_START_BYTES);
         let plan = match elf.placement {
             Placement::Fixed => {
                 let heap = span.end..span.end.saturating_add(HEAP_BYTES);
                 // A page between them, so that neither grows into the other unnoticed.
                 let stack_end = heap.end.saturating_add(PAGE + stack_bytes).next_multiple_of(PAGE);
-                let expected = span.start..stack_end.saturating_add(libraries);
+                let expected = [
+                    span.start..heap.start.saturating_add(HEAP_START_BYTES),
+                    stack_end.saturating_sub(STACK_START_BYTES.min(stack_bytes))..stack_end,
+                    stack_end..stack_end.saturating_add(libraries_start),
+                ];
                 Plan { bias: 0, heap, stack_end, stack_bytes, mmap_base: stack_end, expected }
             }
             Placement::Anywhere => {
@@ -76,14 +85,18 @@ impl Plan {
                 let bias = start.wrapping_sub(span.start);
                 let stack_end = start - PAGE;
                 let mmap_base = bias.wrapping_add(span.end).next_multiple_of(PAGE).saturating_add(PAGE);
-                let heap_start = mmap_base.saturating_add(libraries).next_multiple_of(PAGE);
+                let heap_start = mmap_base.saturating_add(libraries(LIBRARY_BYTES)).next_multiple_of(PAGE);
                 let heap = heap_start..heap_start.saturating_add(HEAP_BYTES);
-                let room = STACK_ROOM_BYTES.min(stack_bytes);
-                let expected = stack_end - room..heap_start.saturating_add(HEAP_START_BYTES);
+                let expected = [
+                    stack_end - STACK_START_BYTES.min(stack_bytes)..stack_end,
+                    start..mmap_base.saturating_add(libraries_start),
+                    heap_start..heap_start.saturating_add(HEAP_START_BYTES),
+                ];
                 Plan { bias, heap, stack_end, stack_bytes, mmap_base, expected }
             }
         };
-        let fits = plan.bias.wrapping_add(span.start) >= GUEST_START && plan.expected.end <= GUEST_END;
+        let end = plan.expected.iter().map(|range| range.end).max().unwrap_or(0);
+        let fits = plan.bias.wrapping_add(span.start) >= GUEST_START && end <= GUEST_END;
         fits.then_some(plan)
     }
 }
@@ -118,6 +131,10 @@ mod tests {
         }
     }
 
+    fn expected_bytes(plan: &Plan) -> u64 {
+        plan.expected.iter().map(|range| range.end - range.start).sum()
+    }
+
     #[test]
     fn a_movable_program_takes_what_it_uses() {
         let (program, ld_so) =
@@ -127,7 +144,7 @@ mod tests {
         assert_eq!(plan.bias, plan.stack_end + PAGE);
         assert!(plan.mmap_base > plan.bias + 0x12_3456 && plan.mmap_base < plan.heap.start);
         assert_eq!(plan.heap.end - plan.heap.start, HEAP_BYTES);
-        assert!(plan.expected.end - plan.expected.start < 6 << 20, "{:?}", plan.expected);
+        assert!(expected_bytes(&plan) < 4 << 20, "{:?}", plan.expected);
         let huge = Plan::new(&program, Some(&ld_so), u64::MAX).expect("fits");
         assert_eq!(huge.stack_bytes, STACK_BYTES.1);
         let loader = Plan::new(&ld_so, None, 8 << 20).expect("fits");
@@ -139,6 +156,7 @@ mod tests {
         let plan = Plan::new(&elf(Placement::Fixed, 0x1_0000, 0x8_1234, false), None, 8 << 20).expect("fits");
         assert_eq!((plan.bias, plan.heap.start), (0, 0x8_2000));
         assert!(plan.stack_end - plan.stack_bytes > plan.heap.end && plan.mmap_base == plan.stack_end);
+        assert!(expected_bytes(&plan) < 2 << 20, "{:?}", plan.expected);
         assert_eq!(Plan::new(&elf(Placement::Fixed, 0x1000, 0x2000, false), None, 8 << 20), None);
         assert_eq!(Plan::new(&elf(Placement::Fixed, 0xeff0_0000, 0xeff0_1000, false), None, 8 << 20), None);
     }

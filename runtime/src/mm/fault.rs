@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::arena::{DIRTY, PRESENT};
-use super::{Access, Area, Areas, Backing, Fault, GUEST_END, GUEST_START, Mapped, Mm, PAGE, perm};
+use super::{Access, Area, AreaFlags, Areas, Backing, Fault, GUEST_END, GUEST_START, Mapped, Mm, PAGE, perm};
 use crate::abi::Errno;
 use crate::fs::Pages;
 
@@ -100,10 +100,11 @@ impl Mm {
             return Ok(());
         }
         let mut group = self.around(area, page);
-        if self.arena.linear().room() < group.end - group.start || self.arena.reserve(group.clone()).is_err()
+        if self.arena.linear().room() < group.end - group.start
+            || self.arena.reserve(&group, &self.extent(area)).is_err()
         {
             group = page..page + 1;
-            self.make_room(page)?;
+            self.make_room(area, page)?;
         }
         for page in group {
             if self.arena.flags(page) & PRESENT == 0 {
@@ -157,7 +158,7 @@ impl Mm {
             if !wanted || offset >= object.size() {
                 continue;
             }
-            if self.make_room(near).is_err() {
+            if self.make_room(area, near).is_err() {
                 break;
             }
             if object.read_near(offset, &mut bytes) {
@@ -173,7 +174,7 @@ impl Mm {
         if offset >= object.size() {
             return Err(Fault::Bus);
         }
-        self.make_room(page)?;
+        self.make_room(area, page)?;
         let index = offset / PAGE;
         object.sharers().recall(object, index..index + 1).map_err(fault_of)?;
         let mut bytes = [0; PAGE as usize];
@@ -202,11 +203,21 @@ impl Mm {
         }
     }
 
-    fn make_room(&self, page: u64) -> Result<(), Fault> {
+    fn make_room(&self, area: &Area, page: u64) -> Result<(), Fault> {
         if self.arena.linear().room() == 0 {
             return Err(Fault::OutOfMemory);
         }
-        self.arena.reserve(page..page + 1).map_err(|_| Fault::OutOfMemory)
+        self.arena.reserve(&(page..page + 1), &self.extent(area)).map_err(|_| Fault::OutOfMemory)
+    }
+
+    /// The pages that an area has or, growing down, may get.
+    fn extent(&self, area: &Area) -> std::ops::Range<u64> {
+        let start = if area.flags.contains(AreaFlags::GROWSDOWN) {
+            area.end.saturating_sub(self.limits.get().stack).max(GUEST_START).min(area.start)
+        } else {
+            area.start
+        };
+        start / PAGE..area.end / PAGE
     }
 
     /// The aligned group of pages around `page`, cut to the area.
@@ -240,7 +251,6 @@ impl Mm {
 
 /// The start of the area that may grow down to `addr`. See mmap(2), MAP_GROWSDOWN.
 fn grown_start(areas: &Areas, addr: u64, limit: u64) -> Option<u64> {
-    use super::AreaFlags;
     let above = areas.at_or_above(addr)?;
     let to = addr & !(PAGE - 1);
     let below = areas.below(addr).map_or(0, |area| area.end);

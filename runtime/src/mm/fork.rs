@@ -12,9 +12,6 @@ use super::fault::byte;
 use super::{AreaFlags, Backing, Mm, PAGE};
 use crate::abi::Errno;
 
-/// Pages that a child's slot has above its highest one.
-const ROOM_PAGES: u64 = (32 << 20) / PAGE;
-
 impl Mm {
     /// The child's address space. ENOMEM.
     pub fn fork(&self) -> Result<Rc<Mm>, Errno> {
@@ -27,21 +24,22 @@ impl Mm {
         let copied =
             || inherited().filter(|area| !area.shared() && !area.flags.contains(AreaFlags::WIPEONFORK));
 
-        let (mut first, mut end, mut count) = (u64::MAX, 0, 0);
+        // Where the parent has places near what is copied the child has, for it will go on in the same way.
+        let (mut near, mut count) = (0, 0);
         for area in copied() {
             self.arena.each_present(area.start / PAGE, area.end / PAGE, |page, flags| {
                 if flags & DIRTY != 0 {
-                    (first, end, count) = (first.min(page), page + 1, count + 1);
+                    if page >= near {
+                        near = self.arena.expect_alike(&child.arena, page);
+                    }
+                    count += 1;
                 }
             });
         }
         if count > self.linear().room() {
             return Err(Errno::ENOMEM);
         }
-        // As long as the parent's, for it will go on in the same way; but most children of large programs only execve(2).
-        let own = self.arena.pages();
-        child.arena.expect(own.start..own.end.min(end + ROOM_PAGES));
-        child.arena.reserve(first..end).map_err(|_| Errno::ENOMEM)?;
+        child.arena.seat_expected().map_err(|_| Errno::ENOMEM)?;
 
         for area in inherited() {
             let mut area = area.clone();

@@ -1,18 +1,18 @@
 //! The one linear memory that all address spaces of a machine lie in.
 //!
-//! Hands out runs of pages ("extents"): an arena's slot, an arena's permission
-//! table. Natively it is one large, lazily committed allocation; on wasm32 it
-//! is what `memory.grow` adds. Nothing is ever given back to the host: freed
-//! extents are reused, best fit: the small
-//! tables must not break the runs that slots need. Every free page is zero, so
-//! a new extent needs no clearing and a snapshot contains none of the old bytes.
+//! Hands out pages: an arena's, which need not be neighbours, and an arena's
+//! permission table. Natively it is one large, lazily committed allocation; on
+//! wasm32 it is what `memory.grow` adds. Nothing is ever given back to the
+//! host: freed pages are reused, the lowest that fit. Every free page is zero, so
+//! what is handed out needs no clearing and a snapshot contains none of the old bytes.
 //!
 //! Next: `arena.rs`, which gives an extent guest addresses.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::PAGE;
+use super::runs::Runs;
 
 /// Limit on guest memory when [`Boot::memory_bytes`](friscy_formats::boot::Boot::memory_bytes) is 0.
 pub const DEFAULT_LIMIT_BYTES: u64 = 1 << 30;
@@ -25,21 +25,11 @@ const CAPACITY_BYTES: u64 = (4 << 30) - KERNEL_BYTES;
 /// Least growth, so that small requests do not each cost a call to the host.
 const GROWTH_PAGES: u64 = 256;
 
-/// A run of pages of linear memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Extent {
-    /// First page, counted from the start of linear memory.
-    pub first: u64,
-    /// Pages.
-    pub pages: u64,
-}
-
 /// Linear memory: a page allocator and the count of pages in use.
 #[derive(Debug)]
 pub struct Linear {
     host: Host,
-    /// First page to length, never adjacent.
-    free: RefCell<BTreeMap<u64, u64>>,
+    free: RefCell<Runs>,
     /// One past the last page ever handed out.
     end: Cell<u64>,
     /// Pages present in arenas.
@@ -99,90 +89,83 @@ impl Linear {
         self.resident.set(self.resident.get().saturating_add_signed(pages));
     }
 
-    /// `pages` zeroed pages; `None` when addresses are used up.
-    pub(super) fn alloc(&self, pages: u64) -> Option<Extent> {
-        if let Some(extent) = self.take(pages) {
-            return Some(extent);
+    /// Zeroed pages at the distances that `wanted` has between its pages: where the first of them lies. `None` when
+    /// addresses are used up.
+    pub(super) fn place(&self, wanted: &Runs) -> Option<u64> {
+        let span = wanted.end() - wanted.start();
+        loop {
+            let at = self.fit(wanted);
+            if at + span <= self.end.get() {
+                let mut free = self.free.borrow_mut();
+                let there = |page: u64| at + page - wanted.start();
+                wanted.iter().for_each(|run| free.remove(there(run.start)..there(run.end)));
+                return Some(at);
+            }
+            // Where the engine's own allocator has grown memory in between, there is a gap, and another place.
+            self.grow(at + span - self.end.get())?;
         }
-        self.refill(pages)?;
-        self.take(pages)
     }
 
-    /// Give an extent back. Its pages are zero.
-    pub(super) fn free(&self, extent: Extent) {
-        if extent.pages == 0 {
-            return;
-        }
-        let mut free = self.free.borrow_mut();
-        let (mut first, mut pages) = (extent.first, extent.pages);
-        if let Some((&before, &len)) = free.range(..first).next_back()
-            && before + len == first
-        {
-            free.remove(&before);
-            (first, pages) = (before, pages + len);
-        }
-        if let Some(len) = free.remove(&(first + pages)) {
-            pages += len;
-        }
-        free.insert(first, pages);
+    /// `pages` zeroed pages in a row; the first. `None` when addresses are used up.
+    pub(super) fn alloc(&self, pages: u64) -> Option<u64> {
+        let mut wanted = Runs::default();
+        wanted.insert(0..pages);
+        self.place(&wanted)
     }
 
-    /// Make `extent` longer in place, when what follows is free or can be had.
-    pub(super) fn extend(&self, extent: &mut Extent, more: u64) -> bool {
-        let next = extent.first + extent.pages;
-        let follows = self.free.borrow().get(&next).copied().unwrap_or(0);
-        // Only the last extent can grow into new memory.
-        if follows < more && (next + follows != self.end.get() || self.refill(more).is_none()) {
+    /// Take exactly `pages`, when they are free or can be had. They are zero.
+    pub(super) fn take(&self, pages: &Range<u64>) -> bool {
+        // Distances may lead below page 0, modulo 2^64.
+        if pages.start >= pages.end || pages.end > CAPACITY_BYTES / PAGE {
+            return false;
+        }
+        let (end, tail) = (self.end.get(), self.tail());
+        if pages.end > end && (pages.start < tail || self.grow(pages.end - end).is_none()) {
             return false;
         }
         let mut free = self.free.borrow_mut();
-        match free.remove(&next) {
-            Some(len) if len >= more => {
-                if len > more {
-                    free.insert(next + more, len - more);
-                }
-                extent.pages += more;
-                true
-            }
-            Some(len) => {
-                free.insert(next, len);
-                false
-            }
-            None => false,
+        let all = free.contains(pages);
+        if all {
+            free.remove(pages.clone());
         }
+        all
     }
 
-    /// Best fit, of equals the lowest.
-    fn take(&self, pages: u64) -> Option<Extent> {
-        let mut free = self.free.borrow_mut();
-        let fits = free.iter().filter(|&(_, &len)| len >= pages);
-        let (&first, &len) = fits.min_by_key(|&(&first, &len)| (len, first))?;
-        free.remove(&first);
-        if len > pages {
-            free.insert(first + pages, len - pages);
-        }
-        Some(Extent { first, pages })
+    /// Give pages back. They are zero.
+    pub(super) fn free(&self, pages: Range<u64>) {
+        self.free.borrow_mut().insert(pages);
     }
 
-    /// Get enough from the host that the free run at the end has `pages`.
-    fn refill(&self, pages: u64) -> Option<()> {
-        let tail = self
-            .free
-            .borrow()
-            .iter()
-            .next_back()
-            .filter(|&(first, len)| first + len == self.end.get())
-            .map_or(0, |(_, &len)| len);
-        let least = pages.checked_sub(tail)?;
-        let extent = self
-            .host
-            .grow(self.end.get(), least.max(GROWTH_PAGES))
-            .or_else(|| self.host.grow(self.end.get(), least))?;
-        self.end.set(extent.first + extent.pages);
-        let contiguous = extent.pages + tail >= pages;
-        self.free(extent);
-        // The engine's own allocator may have grown memory in between: then the new run stands alone.
-        if contiguous || extent.pages >= pages { Some(()) } else { self.refill(pages) }
+    /// From here on nothing is taken.
+    fn tail(&self) -> u64 {
+        let end = self.end.get();
+        self.free.borrow().from(end.saturating_sub(1)).next().map_or(end, |run| run.start)
+    }
+
+    /// The lowest place where all of `wanted` is free or not there yet (row displacement: Tarjan and Yao, "Storing a
+    /// Sparse Table", 1979).
+    fn fit(&self, wanted: &Runs) -> u64 {
+        let (free, tail, first) = (self.free.borrow(), self.tail(), wanted.start());
+        let mut at = 0;
+        // A run that does not fit at `at` says how much higher it would; then all are asked again.
+        while let Some(higher) = wanted.iter().find_map(|run| {
+            let (from, pages) = (at + run.start - first, run.end - run.start);
+            let fits = |it: &Range<u64>| it.start.max(from) + pages <= it.end || it.start >= tail;
+            let place = free.from(from).find(fits).map_or(from.max(tail), |it| it.start.max(from));
+            (place > from).then_some(place - from)
+        }) {
+            at += higher;
+        }
+        at
+    }
+
+    /// Get at least `pages` more from the host.
+    fn grow(&self, pages: u64) -> Option<()> {
+        let end = self.end.get();
+        let new = self.host.grow(end, pages.max(GROWTH_PAGES)).or_else(|| self.host.grow(end, pages))?;
+        self.end.set(new.end);
+        self.free(new);
+        Some(())
     }
 
     /// Host address of byte `offset` of linear memory page `page`.
@@ -221,9 +204,9 @@ impl Host {
         Host { allocation: std::ptr::null_mut(), layout: Layout::new::<()>(), pages: 0 }
     }
 
-    fn grow(&self, end: u64, pages: u64) -> Option<Extent> {
+    fn grow(&self, end: u64, pages: u64) -> Option<Range<u64>> {
         let left = self.pages.checked_sub(end)?;
-        (pages <= left).then_some(Extent { first: end, pages })
+        (pages <= left).then_some(end..end + pages)
     }
 
     fn address(&self, page: u64) -> *mut u8 {
@@ -257,7 +240,7 @@ impl Host {
         Host
     }
 
-    fn grow(&self, _end: u64, pages: u64) -> Option<Extent> {
+    fn grow(&self, _end: u64, pages: u64) -> Option<Range<u64>> {
         let wasm_pages = (pages * PAGE).div_ceil(Self::WASM_PAGE);
         if core::arch::wasm32::memory_size(0) as u64 + wasm_pages > CAPACITY_BYTES / Self::WASM_PAGE {
             return None;
@@ -267,7 +250,7 @@ impl Host {
             return None;
         }
         let per = Self::WASM_PAGE / PAGE;
-        Some(Extent { first: before as u64 * per, pages: wasm_pages * per })
+        Some(before as u64 * per..(before as u64 + wasm_pages) * per)
     }
 
     fn address(&self, page: u64) -> *mut u8 {
@@ -279,37 +262,55 @@ impl Host {
 mod tests {
     use super::*;
 
+    fn runs(ranges: &[Range<u64>]) -> Runs {
+        let mut runs = Runs::default();
+        ranges.iter().for_each(|range| runs.insert(range.clone()));
+        runs
+    }
+
     #[test]
-    fn extents_are_reused_and_join() {
+    fn what_is_freed_is_used_again_and_joins() {
         let linear = Linear::new(0);
         let a = linear.alloc(10).unwrap();
         let b = linear.alloc(300).unwrap();
         let c = linear.alloc(5).unwrap();
-        assert_eq!(b.first, a.first + 10);
-        linear.free(a);
-        linear.free(b);
-        let d = linear.alloc(310).unwrap();
-        assert_eq!(d, Extent { first: a.first, pages: 310 });
-        linear.free(d);
-        linear.free(c);
-        assert_eq!(linear.free.borrow().len(), 1);
+        assert_eq!(b, a + 10);
+        linear.free(a..a + 10);
+        linear.free(b..b + 300);
+        assert_eq!(linear.alloc(310), Some(a));
+        linear.free(a..a + 310);
+        linear.free(c..c + 5);
+        assert_eq!(linear.free.borrow().iter().count(), 1);
     }
 
     #[test]
-    fn the_last_extent_grows_in_place() {
+    fn pages_with_gaps_interleave() {
         let linear = Linear::new(0);
-        let mut a = linear.alloc(10).unwrap();
-        assert!(linear.extend(&mut a, 5000));
-        assert_eq!(a.pages, 5010);
-        let b = linear.alloc(1).unwrap();
-        assert_eq!(b.first, a.first + 5010);
-        assert!(!linear.extend(&mut a, 1));
+        let sparse = runs(&[1000..1010, 1100..1110, 9000..9010]);
+        for row in 0..10 {
+            assert_eq!(linear.place(&sparse), Some(row * 10));
+        }
+        // The eleventh would lie upon the second run of the first.
+        assert_eq!(linear.place(&sparse), Some(200));
+        assert_eq!(linear.alloc(7), Some(210), "a gap");
+        assert_eq!(linear.alloc(84), Some(310), "the next one that is large enough");
+    }
+
+    #[test]
+    fn exact_pages_are_taken_when_nobody_has_them() {
+        let linear = Linear::new(0);
+        let a = linear.alloc(10).unwrap();
+        assert!(linear.take(&(a + 10..a + 5000)) && linear.take(&(a + 7000..a + 7010)));
+        assert!(!linear.take(&(a + 4999..a + 5001)) && !linear.take(&(a + 6990..a + 9000)));
+        assert!(linear.take(&(a + 5000..a + 7000)));
+        assert!(!linear.take(&(0..1 << 40)));
     }
 
     #[test]
     fn more_than_there_is_is_refused() {
         let linear = Linear::new(0);
         assert!(linear.alloc(1 << 40).is_none());
+        assert!(linear.place(&runs(&[0..1, 1 << 40..(1 << 40) + 1])).is_none());
         assert!(linear.alloc(1).is_some());
     }
 }

@@ -159,7 +159,7 @@ impl Mm {
         below_heap.or_else(|| areas.gap(len, base.max(layout.brk_max)..GUEST_END)).ok_or(Errno::ENOMEM)
     }
 
-    /// Where addresses end that a program gets without insisting. The slot reaches up to the highest page: a random
+    /// Where addresses end that a program gets without insisting. Linear memory reaches up to the highest page: a random
     /// hint (V8's are), or the JVM's attempts to have its heap just below 4 GiB, must not make it gigabytes long.
     fn reach(&self, areas: &Areas) -> u64 {
         let base = self.layout.get().mmap_base.max(GUEST_START);
@@ -312,7 +312,7 @@ impl Mm {
     fn relocate(&self, area: &Area, old: Range<u64>, target: Range<u64>, keep: bool) -> Result<u64, Errno> {
         let mapping = like(area, old.start, target.end - target.start);
         let moved = (old.end - old.start).min(target.end - target.start);
-        self.arena.reserve(self.present_at(&old, target.start)).map_err(|_| Errno::ENOMEM)?;
+        self.reserve_for_present(&old, &target)?;
         self.map(Place::Fixed(target.start), mapping)?;
         let placed = self.areas.borrow().find(target.start).cloned().ok_or(Errno::ENOMEM)?;
         if area.shared() {
@@ -339,14 +339,16 @@ impl Mm {
         Ok(target.start)
     }
 
-    /// The pages that the present pages of `old` need when they are moved to `to`.
-    fn present_at(&self, old: &Range<u64>, to: u64) -> Range<u64> {
-        let (mut first, mut end) = (u64::MAX, 0);
+    /// Places in `target` for what is present of `old`. ENOMEM.
+    fn reserve_for_present(&self, old: &Range<u64>, target: &Range<u64>) -> Result<(), Errno> {
+        let (mut result, area) = (Ok(()), target.start / PAGE..target.end / PAGE);
         self.arena.each_present(old.start / PAGE, old.end / PAGE, |page, _| {
-            let page = to / PAGE + (page - old.start / PAGE);
-            (first, end) = (first.min(page), page + 1);
+            let page = area.start + (page - old.start / PAGE);
+            if result.is_ok() && page < area.end {
+                result = self.arena.reserve(&(page..page + 1), &area).map_err(|_| Errno::ENOMEM);
+            }
         });
-        first..end
+        result
     }
 
     fn unlock(&self, range: &Range<u64>) {

@@ -5,7 +5,7 @@
 //! that says what a page would hold. Pages begin absent (permission byte 0) and
 //! are filled by [`Mm::fault`]: zero, from a file, from another process.
 //!
-//! From below: `linear.rs` (pages of the machine), `arena.rs` (one space's pages
+//! From below: `runs.rs` (sets of pages), `linear.rs` (pages of the machine), `arena.rs` (one space's pages
 //! and bytes), `vma.rs` (what would be where), `fault.rs` (filling pages),
 //! `mmap.rs` (changing what is where), `advise.rs`, `fork.rs`, `shared.rs` (MAP_SHARED),
 //! `user.rs` (the kernel's own accesses).
@@ -47,6 +47,7 @@ mod fork;
 mod futex_key;
 pub mod linear;
 mod mmap;
+mod runs;
 pub mod shared;
 mod user;
 mod vma;
@@ -90,7 +91,7 @@ pub struct Window {
     /// decodes code of a page; whoever sets `W` again (here: the arena) calls
     /// `hart::CodeCache::invalidate` for that page first.
     pub perms: *mut u8,
-    /// One past the highest page of the arena: an address at or beyond `pages * PAGE` faults.
+    /// One past the highest page that the arena has a place for: an address at or beyond `pages * PAGE` faults.
     pub pages: u64,
 }
 
@@ -208,8 +209,8 @@ impl Mm {
         self.arena.window()
     }
 
-    /// The program's pages will lie in `range`, for all that exec(2) knows: room is taken for them at once.
-    pub fn expect(&self, range: Range<u64>) {
+    /// Pages of the program will lie in `range`, for all that exec(2) knows: room is taken for them with the first one.
+    pub fn expect(&self, range: &Range<u64>) {
         self.arena.expect(range.start / PAGE..range.end.div_ceil(PAGE));
     }
 

@@ -76,7 +76,7 @@ fn read_u64(mm: &Mm, addr: u64) -> u64 {
 fn check_bytes(mm: &Mm) {
     let areas = mm.areas();
     let mut present = 0;
-    for page in mm.arena.pages() {
+    for page in mm.arena.claims().iter().flatten() {
         let flags = mm.arena.flags(page);
         let above = mm.arena.flags(page + 1);
         let area = areas.find(page * PAGE);
@@ -379,8 +379,8 @@ fn a_moved_arena_keeps_its_pages() {
     let b = Mm::new(&linear).unwrap();
     b.map(Place::Fixed(0x10000), Mapping::anonymous(PAGE, RW)).unwrap();
     b.copy_out(0x10000, b"other").unwrap();
-    a.map(Place::Fixed(0x400_0000), Mapping::anonymous(PAGE, RW)).unwrap();
-    a.copy_out(0x400_0000, b"far").unwrap();
+    a.map(Place::Fixed(0x2_0000), Mapping::anonymous(PAGE, RW)).unwrap();
+    a.copy_out(0x2_0000, b"where b is").unwrap();
     assert_ne!(a.window().base, before);
     let mut bytes = [0; 5];
     a.copy_in(at, &mut bytes).unwrap();
@@ -389,18 +389,19 @@ fn a_moved_arena_keeps_its_pages() {
 }
 
 #[test]
-fn a_slot_begins_where_the_stack_is_and_moves_once_when_that_grows() {
+fn an_arena_begins_where_the_stack_is_and_moves_once_when_that_grows() {
     const STACK_END: u64 = 8 << 20;
     let linear = Rc::new(Linear::new(64 << 20));
     let mm = Mm::new(&linear).unwrap();
     mm.set_limits(Limits { stack: 7 << 20, ..Limits::default() });
-    mm.expect(STACK_END - 16 * PAGE..STACK_END + 256 * PAGE);
+    mm.expect(&(STACK_END - 16 * PAGE..STACK_END + 256 * PAGE));
     let stack = Mapping { flags: AreaFlags::GROWSDOWN, ..Mapping::anonymous(PAGE, RW) };
     mm.map(Place::Fixed(STACK_END - PAGE), stack).unwrap();
     mm.map(Place::Fixed(STACK_END + PAGE), Mapping::anonymous(PAGE, RW)).unwrap();
     mm.copy_out(STACK_END - 8, b"deepness").unwrap();
     mm.copy_out(STACK_END + PAGE, b"program").unwrap();
-    assert_eq!(mm.arena.pages(), STACK_END / PAGE - 16..STACK_END / PAGE + 496);
+    let claims = mm.arena.claims();
+    assert_eq!((claims.start(), claims.end()), (STACK_END / PAGE - 16, STACK_END / PAGE + 256));
     check_bytes(&mm);
     let mut places = vec![mm.window().base];
     for depth in (100..7 << 20).step_by(100_000) {
@@ -408,7 +409,7 @@ fn a_slot_begins_where_the_stack_is_and_moves_once_when_that_grows() {
         places.push(mm.window().base);
     }
     places.dedup();
-    assert_eq!(places.len(), 2, "the slot moved {} times", places.len() - 1);
+    assert_eq!(places.len(), 2, "the arena moved {} times", places.len() - 1);
     assert_eq!(read_u64(&mm, STACK_END - 8), u64::from_le_bytes(*b"deepness"));
     let mut bytes = [0; 7];
     mm.copy_in(STACK_END + PAGE, &mut bytes).unwrap();
@@ -471,8 +472,8 @@ fn address_spaces_that_ended_leave_their_places_to_others() {
     let linear = Rc::new(Linear::new(64 << 20));
     let start = || {
         let mm = Mm::new(&linear).unwrap();
-        mm.expect(0..END);
-        // Low, then high: the slot must not move.
+        mm.expect(&(0..END));
+        // Low, then high: the arena must not move.
         for at in [1 << 20, END - PAGE] {
             mm.map(Place::Fixed(at), Mapping::anonymous(PAGE, RW)).unwrap();
             mm.poke(at, b"x").unwrap();
@@ -492,4 +493,66 @@ fn address_spaces_that_ended_leave_their_places_to_others() {
     // Three at once, each with its table.
     assert!(sizes[0] <= 3 * (END + (1 << 20)) + (1 << 20), "{} bytes", sizes[0]);
     assert_eq!(sizes.first(), sizes.last());
+}
+
+#[test]
+fn processes_with_gaps_lie_in_each_others() {
+    // As glibc's malloc has it for eight threads.
+    const HEAPS: u64 = 8;
+    let linear = Rc::new(Linear::new(0));
+    let parent = Mm::new(&linear).unwrap();
+    for heap in 0..HEAPS {
+        let at = (1 + heap) * (64 << 20);
+        parent.map(Place::Fixed(at), Mapping::anonymous(132 << 10, RW)).unwrap();
+        parent.map(Place::Fixed(at + (132 << 10)), Mapping::anonymous((64 << 20) - (132 << 10), 0)).unwrap();
+        parent.copy_out(at + 8, &heap.to_le_bytes()).unwrap();
+    }
+    let mut children = Vec::new();
+    for number in 0..100_u64 {
+        let child = parent.fork().unwrap();
+        child.copy_out((64 << 20) + 16, &number.to_le_bytes()).unwrap();
+        children.push(child);
+    }
+    assert!(linear.size_bytes() < 1 << 30, "{} bytes", linear.size_bytes());
+    // Each grows into what is the next one's, and moves.
+    for (number, child) in children.iter().enumerate() {
+        let at = 2 * (64 << 20);
+        child.protect(at, 32 << 20, RW).unwrap();
+        for page in (at..at + (2 << 20)).step_by(PAGE as usize) {
+            child.copy_out(page + 24, &[number as u8]).unwrap();
+        }
+    }
+    for (number, child) in children.iter().enumerate() {
+        check_bytes(child);
+        assert_eq!(read_u64(child, (64 << 20) + 16), number as u64);
+        assert!((0..HEAPS).all(|heap| read_u64(child, (1 + heap) * (64 << 20) + 8) == heap));
+        assert_eq!(read_u64(child, 2 * (64 << 20) + (1 << 20) + 24), number as u64);
+    }
+    drop((parent, children));
+    let all = linear.size_bytes() / PAGE;
+    assert!(linear.alloc(all).is_some() && linear.size_bytes() / PAGE == all, "all of it is free again");
+}
+
+#[test]
+fn an_arena_that_finds_no_place_is_out_of_memory() {
+    let linear = Rc::new(Linear::new(0));
+    let spaces: Vec<_> = (0..2)
+        .map(|_| {
+            let mm = Mm::new(&linear).unwrap();
+            let mapping = Mapping { flags: AreaFlags::NORESERVE, ..Mapping::anonymous(2 << 30, RW) };
+            mm.map(Place::Fixed(0x10_0000), mapping).unwrap();
+            mm
+        })
+        .collect();
+    // Densely enough that nothing fits between.
+    for (number, mm) in (1..).zip(&spaces) {
+        mm.copy_out(0x10_0000, &u64::to_le_bytes(number)).unwrap();
+        for at in (0x10_0000..(2 << 30) - (1 << 20)).step_by(1 << 20) {
+            if mm.fault(at, Access::Write).is_err() {
+                assert_eq!(mm.fault(at, Access::Write), Err(Fault::OutOfMemory));
+                break;
+            }
+        }
+        assert_eq!(read_u64(mm, 0x10_0000), number);
+    }
 }
