@@ -86,6 +86,15 @@ mod debian {
     }
 
     #[test]
+    fn a_program_frozen_at_main_has_its_terminal() {
+        let argv = ["/bin/bash", "-c", "stty size; exit 4"];
+        let (app, _) = pack("debian-min", "main-terminal", &[], "main", &argv);
+        let mut opened = Terminal::start(run(&app), 31, 101);
+        opened.wait_for("31 101");
+        assert_eq!(opened.finish(), Some(4));
+    }
+
+    #[test]
     fn a_frozen_python_is_at_its_prompt() {
         let options = ["-e", "PYTHON_BASIC_REPL=1"];
         let (app, _) = pack("debian-python3", "python-idle", &options, "idle", &["/usr/bin/python3", "-q"]);

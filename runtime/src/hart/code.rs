@@ -29,6 +29,9 @@ use crate::mm::{Access, PAGE, perm};
 /// Instructions in a run, at most: less than `hot::SLACK`, and fits `Op::before`.
 const RUN_MAX: usize = 240;
 
+/// Room for so many ops in a new page.
+const OPS_FIRST: usize = 64;
+
 /// Ops kept in all, about 64 MB of them; when there are more, everything is dropped and decoded anew.
 const OPS_MAX: usize = 4 << 20;
 
@@ -70,6 +73,18 @@ pub struct CodeCache {
     edition: u32,
     /// What samples found.
     heat: Heat,
+    /// Room for decoding.
+    scratch: Scratch,
+}
+
+/// Lists that decoding a run fills: kept, because thousands of runs are decoded before a shell is at its prompt.
+#[derive(Default)]
+struct Scratch {
+    run: Vec<Source>,
+    /// Direct transfers: op, offset in the page that it goes to, instructions of the run that are done there.
+    transfers: Vec<(u16, i32, u8)>,
+    /// Page offsets of the instructions.
+    starts: Vec<u16>,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -189,13 +204,13 @@ impl CodeCache {
         }
         let Some(page) = &mut self.pages[slot] else { return Ok(()) };
         let before = page.ops.len();
-        let starts = page.decode(pc, ram);
+        page.decode(pc, ram, &mut self.scratch);
         if entered {
             page.heat.enter((pc % PAGE) as u16);
         }
         self.ops += page.ops.len() - before;
         if let Some(profiled) = page.profiled {
-            library.decoded(profiled, &starts, entered.then_some((pc % PAGE) as u16));
+            library.decoded(profiled, &self.scratch.starts, entered.then_some((pc % PAGE) as u16));
         }
         Ok(())
     }
@@ -228,10 +243,16 @@ impl CodeCache {
     }
 
     /// Forget the pages of which the library says another thing than when they were met.
+    #[inline]
     pub(super) fn refresh(&mut self, ram: Ram, library: &Library) {
-        if std::mem::replace(&mut self.edition, library.edition()) == library.edition() {
-            return;
+        if std::mem::replace(&mut self.edition, library.edition()) != library.edition() {
+            self.look_up_all(ram, library);
         }
+    }
+
+    // Out of line for the sake of `hart::run`.
+    #[inline(never)]
+    fn look_up_all(&mut self, ram: Ram, library: &Library) {
         for number in 0..self.pages.len() {
             let Some(page) = &mut self.pages[number] else { continue };
             let number = number as u64;
@@ -259,9 +280,10 @@ fn halfword(pc: u64) -> usize {
 
 impl Page {
     fn new() -> Box<Self> {
-        let first = Op::new(Code::Step, 0, 2);
+        let mut ops = Vec::with_capacity(OPS_FIRST);
+        ops.push(Op::new(Code::Step, 0, 2));
         Box::new(Self {
-            ops: vec![first],
+            ops,
             index: [0; _],
             straddles: false,
             translated: None,
@@ -334,16 +356,19 @@ impl Page {
         (self.ops.len() - 1) as u16
     }
 
-    /// Decode the run at `pc`; the offsets of its instructions.
-    fn decode(&mut self, pc: u64, ram: Ram) -> Vec<u16> {
+    /// Decode the run at `pc`; `scratch.starts` has its instructions then, none if they were decoded before.
+    fn decode(&mut self, pc: u64, ram: Ram, scratch: &mut Scratch) {
+        let Scratch { run, transfers, starts } = scratch;
+        run.clear();
+        transfers.clear();
+        starts.clear();
         if self.index(pc) != 0 {
-            return Vec::new();
+            return;
         }
-        let (run, rest) = self.gather(pc, ram);
-        let mut starts: Vec<u16> = run.iter().map(|source| source.at).collect();
+        let rest = self.gather(pc, ram, run);
         let mut before = 0;
-        let mut transfers = Vec::new();
-        for source in run {
+        for &source in &*run {
+            starts.push(source.at);
             let entry = self.enter(source.at, before).map(|op| self.push(op));
             let mut op = lower::single(source);
             op.before = before;
@@ -372,36 +397,34 @@ impl Page {
                 transfers.push((index, i32::from(at), before));
             }
         }
-        for (index, target, count) in transfers {
+        for &(index, target, count) in &*transfers {
             self.transfer(index, target, count);
         }
-        starts
     }
 
-    /// Instructions from `pc` to the end of the run, and what comes then.
-    fn gather(&mut self, pc: u64, ram: Ram) -> (Vec<Source>, Rest) {
-        let mut run: Vec<Source> = Vec::new();
+    /// Adds the instructions from `pc` to the end of the run; what comes then.
+    fn gather(&mut self, pc: u64, ram: Ram, run: &mut Vec<Source>) -> Rest {
         let base = pc & !(PAGE - 1);
         let mut at = (pc % PAGE) as u16;
         loop {
             if u64::from(at) >= PAGE {
-                return (run, Rest::Continue(at));
+                return Rest::Continue(at);
             }
             let known = self.index[usize::from(at / 2)] != 0;
             if run.len() == RUN_MAX || known {
-                return (run, Rest::Continue(at));
+                return Rest::Continue(at);
             }
             let Ok((raw, len)) = exec::fetch(ram, base + u64::from(at)) else {
-                return (run, Rest::Step(at));
+                return Rest::Step(at);
             };
             let Some(row) = super::isa::find(raw) else {
-                return (run, Rest::Step(at));
+                return Rest::Step(at);
             };
             self.straddles |= u64::from(at) + u64::from(len) > PAGE;
             let source = Source { at, len, raw, row };
             run.push(source);
             if row.format == Format::J || row.instr == Instr::Jalr {
-                return (run, Rest::Nothing);
+                return Rest::Nothing;
             }
             at += u16::from(len);
         }

@@ -4,6 +4,9 @@
 //! instructions, atomics, delicate floating point, accesses over a page end, the
 //! last few instructions of a budget. It knows every instruction, so that the
 //! two can be compared.
+//!
+//! Each kind of instruction is a function of its own (`inline(never)`): those that
+//! programs need all the time are few, and V8 optimises whole functions.
 
 use super::fpu;
 use super::isa::{self, Format, Instr, field};
@@ -92,6 +95,7 @@ fn branches(instr: Instr, a: u64, b: u64) -> bool {
 }
 
 #[rustfmt::skip]
+#[inline(never)]
 fn integer(regs: &mut Registers, instr: Instr, raw: u32) {
     use Instr::*;
     let a = regs.x[field::rs1(raw)];
@@ -176,6 +180,7 @@ pub(super) fn remuw(a: u64, b: u64) -> u64 {
     word(u64::from((a as u32).checked_rem(b as u32).unwrap_or(a as u32)))
 }
 
+#[inline(never)]
 fn load(regs: &mut Registers, ram: Ram, instr: Instr, raw: u32) -> Result<(), Exit> {
     let addr = regs.x[field::rs1(raw)].wrapping_add(field::imm_i(raw) as i64 as u64);
     let fault = |addr| Exit::Fault { addr, access: Access::Read };
@@ -200,6 +205,7 @@ fn load(regs: &mut Registers, ram: Ram, instr: Instr, raw: u32) -> Result<(), Ex
     Ok(())
 }
 
+#[inline(never)]
 fn store(regs: &mut Registers, ram: Ram, instr: Instr, raw: u32) -> Result<(), Exit> {
     let addr = regs.x[field::rs1(raw)].wrapping_add(field::imm_s(raw) as i64 as u64);
     let value = match instr {
@@ -215,6 +221,7 @@ fn store(regs: &mut Registers, ram: Ram, instr: Instr, raw: u32) -> Result<(), E
     .map_err(|addr| Exit::Fault { addr, access: Access::Write })
 }
 
+#[inline(never)]
 fn csr(regs: &mut Registers, instr: Instr, raw: u32) -> Result<(), Exit> {
     let number = field::csr(raw);
     let old = match number {
@@ -251,6 +258,7 @@ fn csr(regs: &mut Registers, instr: Instr, raw: u32) -> Result<(), Exit> {
 }
 
 /// LR, SC and AMO. `aq` and `rl` need nothing: harts never run at the same time.
+#[inline(never)]
 fn atomic(regs: &mut Registers, ram: Ram, instr: Instr, raw: u32) -> Result<(), Exit> {
     use Instr::*;
     let addr = regs.x[field::rs1(raw)];

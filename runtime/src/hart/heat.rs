@@ -59,6 +59,7 @@ impl PageHeat {
 
 impl CodeCache {
     /// The interpreter has retired so many instructions more and is at `pc`; each `interval` of them is a sample.
+    #[inline(never)]
     pub(super) fn sample(&mut self, pc: u64, retired: u64, interval: u64, ram: Ram, library: &Library) {
         let (pages, heat) = self.parts();
         heat.since += retired;

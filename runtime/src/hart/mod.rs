@@ -95,6 +95,8 @@ const SLICE: u64 = 1 << 21;
 
 /// Run until something needs the kernel. `budget` falls by exactly the instructions retired, `regs.instret`
 /// rises by as many; an instruction that ends in an [`Exit`] has not retired.
+// Out of line, as is what it calls and is large: V8's optimising compiler takes each of these loops soon.
+#[inline(never)]
 pub fn run(
     regs: &mut Registers,
     code: &mut CodeCache,
@@ -155,6 +157,7 @@ pub fn run(
 }
 
 /// Run translated code from pc on. True when the instruction at pc is the interpreter's.
+#[inline(never)]
 fn translate(regs: &mut Registers, code: &CodeCache, window: &Window, budget: &mut u64) -> bool {
     let slice = (*budget).min(SLICE) as i64;
     let (left, interpret) = translated::run(regs, &translated::View::new(window, code), slice);

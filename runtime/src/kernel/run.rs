@@ -124,6 +124,7 @@ impl Kernel {
     }
 
     /// Run the hart once and handle its exit.
+    #[inline(never)]
     fn step(&mut self, task: &Rc<Task>, left: &mut u64) {
         let mm = Rc::clone(&task.mm.borrow());
         let before = *left;
@@ -169,6 +170,7 @@ impl Kernel {
     }
 
     /// The call in progress would block: park the task, unless a signal is due first.
+    #[inline(never)]
     fn settle(&mut self, task: &Rc<Task>, block: &Block) {
         self.drain_ready();
         let due = match block.interrupt {

@@ -76,12 +76,13 @@ fn try_start(kernel: &mut Kernel, boot: &Boot) -> Result<(), StartError> {
     }
     cx.kernel.strace = boot.strace;
     super::exec::boot(&mut cx, &boot.argv, &boot.env)?;
-    cx.kernel.standard = None;
-    cx.kernel.watch.armed = boot.until != Until::Never;
-    cx.kernel.watch.output = boot.until == Until::Output;
     if boot.until == Until::Main {
         cx.kernel.watch_entry(&task)?;
     }
+    // Nothing can be pending from here on: another try would find the terminal, and no streams.
+    cx.kernel.standard = None;
+    cx.kernel.watch.armed = boot.until != Until::Never;
+    cx.kernel.watch.output = boot.until == Until::Output;
     let now = cx.kernel.monotonic_ns();
     task.sched.start_ns.set(now);
     kernel.enqueue_new(&task);

@@ -39,6 +39,7 @@ fn rounding(fcsr: u32, raw: u32) -> Result<Round, Exit> {
 }
 
 /// Execute an instruction of OP-FP or a fused multiply-add. Does not move pc.
+#[inline(never)]
 pub(super) fn execute(regs: &mut Registers, row: &Row, raw: u32) -> Result<(), Exit> {
     let round = if row.format.rounds() { rounding(regs.fcsr, raw)? } else { Round::Nearest };
     // Bits 26:25 are the format; FCVT.S.D and FCVT.D.S read the other one.
