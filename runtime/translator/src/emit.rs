@@ -56,7 +56,7 @@ pub(crate) mod local {
     pub(crate) const IDS: u32 = 8;
     pub(crate) const EXIT: u32 = 9;
     pub(crate) const LABEL: u32 = 10;
-    /// Rounding to nearest and inexact accrued already: 1.
+    /// Rounding to nearest: 0, and 1 with the inexact flag accrued already. Anything else: not to nearest.
     pub(crate) const SIMPLE_FP: u32 = 11;
     pub(crate) const PC: u32 = 12;
     /// Passing 64-bit values.
@@ -114,8 +114,10 @@ pub(crate) struct State {
     pub(crate) facts: Vec<Fact>,
     /// Registers that are in their i32 locals; the others are in their i64 locals.
     pub(crate) words: Set,
-    /// [`local::SIMPLE_FP`] holds.
+    /// [`local::SIMPLE_FP`] is 1.
     pub(crate) simple_fp: bool,
+    /// It is 0 or 1.
+    pub(crate) nearest: bool,
     /// Floating-point registers that hold NaN-boxed binary32 values.
     pub(crate) boxed: Set,
 }
@@ -445,8 +447,6 @@ impl<'a> Emitter<'a> {
                 .i32_load(at(regs::FCSR, 2))
                 .i32_const(0xe1)
                 .i32_and()
-                .i32_const(1)
-                .i32_eq()
                 .local_set(local::SIMPLE_FP);
         }
     }

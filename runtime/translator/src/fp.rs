@@ -1,7 +1,7 @@
 //! Floating point, where the engine's arithmetic gives the same value and flags.
 //!
-//! That is in rounding mode nearest-even, with the inexact flag accrued already,
-//! for results that exclude every other flag: the conditions of the runtime's
+//! That is in rounding mode nearest-even, with the inexact flag accrued already or
+//! exact ([`crate::exact`]), for results that exclude every other flag: the conditions of the runtime's
 //! `hart::fpu::fast`, of which this takes the common part. For anything else
 //! the function leaves, and the interpreter decides. Fused multiplication and
 //! addition is [`crate::fma`]'s.
@@ -11,6 +11,7 @@ use wasm_encoder::{Ieee32, Ieee64};
 
 use crate::cfg::Insn;
 use crate::emit::{Emitter, State, local};
+use crate::exact::{self, Exactness};
 use crate::flow::{Set, writes};
 use crate::{fma, words};
 
@@ -39,11 +40,18 @@ pub(crate) fn supported(insn: &Insn) -> bool {
 /// Emit one; see [`Emitter::insn`].
 pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State) {
     use Instr::*;
-    if insn.row.format.rounds() && !state.simple_fp {
+    let unknown = exact::exactness(insn.row.instr) == Exactness::Unknown;
+    if insn.row.format.rounds() && !(state.simple_fp || state.nearest && !unknown) {
         emitter.uses.simple_fp = true;
-        emitter.op().local_get(local::SIMPLE_FP).i32_eqz();
+        emitter.op().local_get(local::SIMPLE_FP).i32_const(1);
+        if unknown {
+            emitter.op().i32_ne();
+        } else {
+            emitter.op().i32_gt_u();
+        }
         emitter.exit_if(insn.at, set, state);
-        state.simple_fp = true;
+        state.nearest = true;
+        state.simple_fp = unknown;
     }
     let single = match insn.row.instr {
         FmvDX | FmvXD | FmvXW => false,
@@ -194,6 +202,7 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             // A finite sum has finite operands, and a subnormal one is exact.
             op.local_tee(result).f64_abs().f64_const(Ieee64::new(INFINITY)).f64_lt().i32_eqz();
             emitter.exit_if(insn.at, set, state);
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result);
         }
         FmulD => {
@@ -207,6 +216,7 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
                 op.local_get(b).f64_const(zero).f64_eq().i32_or().i32_and();
             };
             expect_normal(emitter, insn, set, state, false, Some(&zero));
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result);
         }
         FdivD | FsqrtD => {
@@ -219,6 +229,7 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             };
             op.local_set(result);
             expect_normal(emitter, insn, set, state, false, None);
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result);
         }
         FmaddD | FmsubD | FnmsubD | FnmaddD => fma::binary64(emitter, insn, set, state),
@@ -265,7 +276,7 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             emitter.op().f64_convert_i32_u();
         }
         FcvtDL => {
-            // Inexact is accrued already, so rounding is no matter.
+            exact::expect(emitter, insn, set, state);
             emitter.get(rs1, state.words);
             emitter.op().f64_convert_i64_s();
         }
@@ -275,6 +286,7 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             let limit = Ieee64::new((1023 + if word { 31 } else { 63 }) << 52);
             emitter.op().local_get(a).f64_abs().f64_const(limit).f64_lt().i32_eqz();
             emitter.exit_if(insn.at, set, state);
+            exact::expect(emitter, insn, set, state);
             let mut op = emitter.op();
             op.local_get(a);
             if word {
@@ -321,6 +333,7 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
                 .f64_lt()
                 .i32_eqz();
             emitter.exit_if(insn.at, set, state);
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result).f32_demote_f64();
         }
         FmulS => {
@@ -336,6 +349,7 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
                 emitter.op().f32_const(zero).f32_eq().i32_or().i32_and();
             };
             expect_normal(emitter, insn, set, state, true, Some(&zero));
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result).f32_demote_f64();
         }
         FdivS | FsqrtS => {
@@ -348,6 +362,7 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             }
             emitter.op().f64_promote_f32().local_set(result);
             expect_normal(emitter, insn, set, state, true, None);
+            exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result).f32_demote_f64();
         }
         FmaddS | FmsubS | FnmsubS | FnmaddS => {
@@ -388,11 +403,15 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
         }
         FcvtSW => {
             emitter.get_word(rs1, state.words);
-            emitter.op().f32_convert_i32_s();
+            emitter.op().f32_convert_i32_s().f64_promote_f32().local_set(result);
+            exact::expect(emitter, insn, set, state);
+            emitter.op().local_get(result).f32_demote_f64();
         }
         FcvtSWu => {
             emitter.get_word(rs1, state.words);
-            emitter.op().f32_convert_i32_u();
+            emitter.op().f32_convert_i32_u().f64_promote_f32().local_set(result);
+            exact::expect(emitter, insn, set, state);
+            emitter.op().local_get(result).f32_demote_f64();
         }
         FcvtSL => {
             emitter.get(rs1, state.words);
@@ -410,6 +429,7 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             push_single(emitter, rs1);
             emitter.op().f32_abs().f32_const(limit).f32_lt().i32_eqz();
             emitter.exit_if(insn.at, set, state);
+            exact::expect(emitter, insn, set, state);
             push_single(emitter, rs1);
             let mut op = emitter.op();
             if word {
@@ -432,5 +452,6 @@ fn narrow(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &State) {
         emitter.op().local_get(wide).f64_const(Ieee64::new(0)).f64_eq();
     };
     expect_normal(emitter, insn, set, state, true, Some(&zero));
+    exact::expect(emitter, insn, set, state);
     emitter.op().local_get(result).f32_demote_f64();
 }

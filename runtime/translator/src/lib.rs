@@ -19,6 +19,7 @@
 mod calls;
 mod cfg;
 mod emit;
+mod exact;
 mod flow;
 mod fma;
 mod fp;

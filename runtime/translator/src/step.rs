@@ -52,7 +52,7 @@ pub(crate) fn operation(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state:
     match insn.row.format {
         Format::Lr | Format::Amo | Format::Load => {}
         Format::Csr | Format::CsrI => {
-            state.simple_fp = false;
+            (state.simple_fp, state.nearest) = (false, false);
             emitter.set_simple_fp();
         }
         // It may have accrued the inexact flag.

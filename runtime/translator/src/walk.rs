@@ -178,16 +178,19 @@ impl Emitter<'_> {
         if !inline {
             self.flush(&mut state);
         }
-        // What a block of this region needs that control does not reach after all.
+        // What a block of this region needs that control does not reach after all. Behind a storing edge nobody
+        // keeps in locals what is in memory by then.
         let start = self.cx.region.blocks[target].start;
         let is_entry = self.is_entry(from);
-        let set = if is_entry { 0 } else { self.cx.flow.dirty_out[source] & self.cx.flow.live_in[target] };
+        let storing = !is_entry && self.cx.flow.storing.contains(&(source, target));
+        let dirty = if is_entry { 0 } else { self.cx.flow.dirty_out[source] };
+        let mut set = if storing { dirty } else { dirty & self.cx.flow.live_in[target] };
         if !is_entry && self.leaves_page(source, start) {
             self.expect_page(start, |emitter| emitter.exit(start, set, &state, false));
         }
-        let storing = !is_entry && self.cx.flow.storing.contains(&(source, target));
         if storing {
-            self.store(self.cx.flow.dirty_out[source], state.words);
+            self.store(dirty, state.words);
+            set = 0;
         }
         if !inline {
             self.agree(self.cx.flow.live_in[target], self.cx.words.at_start[target], &mut state);
@@ -196,7 +199,7 @@ impl Emitter<'_> {
             self.set_label(edge);
             let (longest, depth) = (self.cx.longest, self.label_depth(from, edge.to));
             self.op().local_get(local::LEFT).i64_const(longest.into()).i64_ge_s().br_if(depth);
-            return self.exit(start, if storing { 0 } else { set }, &state, false);
+            return self.exit(start, set, &state, false);
         }
         self.follow(from, edge, state);
     }
