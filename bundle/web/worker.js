@@ -21,8 +21,11 @@ import { AppError, explain, Machine, manifest } from "./host.js";
  *   | { type: "error", kind: import("./host.js").Kind, message: string }} FromWorker
  */
 
-/** Downloads longer than this show a progress bar. Counting costs: a clone of the response. */
-const COUNTED = 4 << 20;
+/**
+ * The bar of longer downloads says how far they are, that of others moves. Counting costs a clone of the response:
+ * its bytes once more in memory, and on this thread. A third of them or so come over the line.
+ */
+const COUNTED = 12 << 20;
 /** Output that the page has not drawn yet; above this the guest's writes wait. */
 const UNDRAWN_MAX = 512 << 10;
 

@@ -156,6 +156,13 @@ python3 -c \"{FETCH}\nprint(fetch(), '$word')\"; kill $!; exit 6"
         answers("node", "node-listen", 8000, server, GET, "200\n/tmp/page");
     }
 
+    #[test]
+    #[ignore = "its image takes minutes: tests/run whole"]
+    fn a_frozen_jvm_answers() {
+        let server = "exec java -m jdk.httpserver -b 127.0.0.1 -p 8000 -d /";
+        answers("java", "java-listen", 8000, server, GET, "200\ncontents\n");
+    }
+
     /// docs/RESUME.md says what Python draws anew and what not; here it is drawn before and after the freeze.
     #[test]
     fn a_service_freezes_itself_and_draws_new_numbers_in_each_opening() {
