@@ -51,6 +51,8 @@ pub struct Machine {
     frozen_at: Option<u64>,
     /// A console write is with the host; pieces go one by one, so that order holds when one is taken in part.
     writing: bool,
+    /// The user knows that the chunk store is damaged: one line says it, however many chunks are.
+    told_of_damage: bool,
     ticks: u32,
     ticked_at: u64,
 }
@@ -76,6 +78,7 @@ impl Machine {
             untouched: true,
             frozen_at: None,
             writing: false,
+            told_of_damage: false,
             ticks: 0,
             ticked_at: 0,
         }
@@ -335,7 +338,9 @@ impl Machine {
                 Completed::Request { op: Op::ChunkFetch | Op::ChunkRefetch, arg, result, buffer, .. } => {
                     let stored = usize::try_from(result).ok().and_then(|len| buffer.get(..len));
                     let Some(chunks) = kernel.vfs.chunks() else { continue };
-                    if let Err(error) = chunks.arrived(arg, stored) {
+                    if let Err(error) = chunks.arrived(arg, stored)
+                        && !std::mem::replace(&mut self.told_of_damage, true)
+                    {
                         let line = format!("a part of the image's files cannot be used: {error}");
                         self.ring.log(LogLevel::Failure, &line);
                     }
