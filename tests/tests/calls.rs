@@ -70,6 +70,11 @@ fn inotify() {
 }
 
 #[test]
+fn descriptors() {
+    same("descriptors");
+}
+
+#[test]
 fn mqueue() {
     same("mqueue");
 }

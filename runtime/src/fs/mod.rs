@@ -11,6 +11,7 @@ use std::rc::Rc;
 use crate::abi::Errno;
 use crate::abi::event::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use crate::abi::fcntl::{O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY};
+use crate::kernel::fasync::FileOwner;
 use crate::kernel::wait::WaitQueue;
 
 pub mod anon;
@@ -460,8 +461,8 @@ pub struct OpenFile {
     pub pos: Cell<u64>,
     /// Where it was opened (anonymous files have a dentry of their own, `pipe:[N]`).
     pub dentry: Rc<Dentry>,
-    /// F_SETOWN: who gets SIGIO; 0 none.
-    pub owner: Cell<i32>,
+    /// Who is told of input.
+    pub owner: Cell<FileOwner>,
     /// flock(2) and OFD locks that this description holds.
     pub locks: RefCell<Option<Rc<locks::FileLocks>>>,
 }
@@ -474,7 +475,7 @@ impl OpenFile {
             flags: Cell::new(flags),
             pos: Cell::new(0),
             dentry,
-            owner: Cell::new(0),
+            owner: Cell::default(),
             locks: RefCell::new(None),
         })
     }

@@ -93,6 +93,14 @@ pub fn not_running(cx: &Ctx<'_>, dentry: &Dentry, stat: &Stat) -> Result<(), Err
     if runs { Err(Errno::ETXTBSY) } else { Ok(()) }
 }
 
+/// Nobody has this file open for writing: what a process runs does not change. ETXTBSY.
+pub fn not_written(cx: &Ctx<'_>, dentry: &Dentry) -> Result<(), Errno> {
+    let written = cx.kernel.tasks.values().any(|task| {
+        task.files.borrow().any(|file| file.writable() && Rc::ptr_eq(&file.dentry.inode, &dentry.inode))
+    });
+    if written { Err(Errno::ETXTBSY) } else { Ok(()) }
+}
+
 /// May the caller remove or replace the entry of `victim` in directory `dir`? In a sticky directory only the
 /// owner of either may. EACCES, EPERM.
 pub fn may_delete(cx: &Ctx<'_>, dir: &Stat, victim: &Stat) -> Result<(), Errno> {

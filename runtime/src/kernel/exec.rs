@@ -161,6 +161,7 @@ fn executable(cx: &Ctx<'_>, dentry: &Dentry) -> Result<(), Errno> {
 impl Program {
     fn open(cx: &Ctx<'_>, dentry: Rc<Dentry>) -> Result<Program, Errno> {
         executable(cx, &dentry)?;
+        permission::not_written(cx, &dentry)?;
         let pages = dentry.inode.pages().ok_or(Errno::EACCES)?;
         let head = read(&*pages, 0, elf::HEAD_BYTES)?;
         Ok(Program { dentry, pages, head })

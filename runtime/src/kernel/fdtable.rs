@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::abi::Errno;
-use crate::fs::FileRef;
 use crate::fs::locks::{FileLocks, Owner, TableId};
+use crate::fs::{FileRef, OpenFile};
 
 /// A descriptor table; CLONE_FILES shares one.
 #[derive(Default)]
@@ -94,6 +94,11 @@ impl FdTable {
         let mut slots = self.slots.borrow_mut();
         let slot = usize::try_from(fd).ok().and_then(|fd| slots.get_mut(fd)?.as_mut());
         slot.map(|s| s.cloexec = on).ok_or(Errno::EBADF)
+    }
+
+    /// Some open file is like that.
+    pub fn any(&self, mut like: impl FnMut(&OpenFile) -> bool) -> bool {
+        self.slots.borrow().iter().flatten().any(|slot| like(&slot.file))
     }
 
     /// Open descriptors, ascending (/proc/PID/fd, close_range).

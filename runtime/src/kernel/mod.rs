@@ -7,6 +7,7 @@ pub mod exec;
 mod exec_layout;
 pub mod exec_stack;
 pub mod exit;
+pub mod fasync;
 pub mod fdtable;
 pub mod freeze;
 pub mod futex;
@@ -99,6 +100,8 @@ pub struct Kernel {
     pub run_queue: sched::RunQueue,
     /// Who waits for a time.
     pub timers: timers::TimerQueue,
+    /// Descriptions with O_ASYNC.
+    pub async_files: fasync::AsyncFiles,
     /// All timerfds, for a thaw.
     pub timer_fds: Vec<std::rc::Weak<crate::fs::timerfd::TimerFd>>,
     /// What stops the run loop at pack time.
@@ -172,6 +175,7 @@ impl Kernel {
             library: Rc::default(),
             run_queue: sched::RunQueue::default(),
             timers: timers::TimerQueue::default(),
+            async_files: fasync::AsyncFiles::default(),
             timer_fds: Vec::new(),
             watch: freeze::Watch::default(),
             futexes: futex::FutexTable::default(),

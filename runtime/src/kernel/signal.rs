@@ -261,6 +261,7 @@ impl Kernel {
     // Out of line for the sake of the run loop: kernel/run.rs.
     #[inline(never)]
     pub fn drain_outbox(&mut self) {
+        self.tell_owners();
         for (target, number) in self.outbox.take() {
             let info = SigInfo::kernel(number);
             match target {

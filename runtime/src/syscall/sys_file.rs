@@ -8,10 +8,13 @@ use crate::abi::Errno;
 use crate::abi::fcntl::*;
 use crate::abi::file::{F_DUPFD_QUERY, F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, O_TMPFILE_BIT, O_VALID};
 use crate::abi::file::{OpenHow, OwnerEx};
+use crate::abi::signal::NSIG;
 use crate::fs::open::{DirFile, open_at};
 use crate::fs::permission::{self, CAP_SYS_RESOURCE};
 use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::{FileRef, OpenFile, mode};
+use crate::kernel::fasync::{self, FileOwner};
+use crate::kernel::outbox::Target;
 use crate::kernel::{Ctx, FdTable};
 
 /// Flags that F_SETFL changes.
@@ -155,7 +158,7 @@ pub(super) fn fcntl(cx: &mut Ctx<'_>, args: Args) -> SysResult {
             Ok(0)
         }
         F_GETFL => Ok(u64::from(file.flags.get())),
-        F_SETFL => set_flags(cx, &file, arg as u32),
+        F_SETFL => set_flags(cx, fd, &file, arg as u32),
         F_GETLK | F_SETLK | F_SETLKW | F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW => {
             sys_lock::record_lock(cx, &file, command, arg)
         }
@@ -163,23 +166,27 @@ pub(super) fn fcntl(cx: &mut Ctx<'_>, args: Args) -> SysResult {
             let other = cx.file(arg as i32)?;
             Ok(u64::from(Rc::ptr_eq(&file, &other)))
         }
-        F_SETOWN => set_owner(&file, arg as i32),
-        F_GETOWN => Ok(i64::from(file.owner.get()).cast_unsigned()),
+        F_SETOWN => set_owner(cx, &file, arg as i32),
+        F_GETOWN => Ok(i64::from(owner(&file)).cast_unsigned()),
         F_SETOWN_EX => {
-            let owner: OwnerEx = cx.read_user(arg)?;
-            match owner.kind {
-                F_OWNER_TID | F_OWNER_PID => set_owner(&file, owner.pid),
-                F_OWNER_PGRP => set_owner(&file, owner.pid.checked_neg().ok_or(Errno::EINVAL)?),
-                _ => Err(Errno::EINVAL.into()),
-            }
+            let OwnerEx { kind, pid } = cx.read_user(arg)?;
+            set_owner_ex(cx, &file, kind, pid)
         }
         F_GETOWN_EX => {
-            let owner = file.owner.get();
-            let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
-            cx.write_user(arg, &OwnerEx { kind, pid: owner.saturating_abs() })?;
+            let kind = match file.owner.get().target {
+                None | Some(Target::Process(_)) => F_OWNER_PID,
+                Some(Target::Task(_)) => F_OWNER_TID,
+                Some(Target::Group(_)) => F_OWNER_PGRP,
+            };
+            cx.write_user(arg, &OwnerEx { kind, pid: owner(&file).saturating_abs() })?;
             Ok(0)
         }
-        F_GETSIG | F_SETSIG => Ok(0),
+        F_GETSIG => Ok(u64::from(file.owner.get().signal)),
+        F_SETSIG => {
+            let signal = u32::try_from(arg).ok().filter(|&signal| signal <= NSIG).ok_or(Errno::EINVAL)?;
+            file.owner.set(FileOwner { signal, ..file.owner.get() });
+            Ok(0)
+        }
         F_GETPIPE_SZ => Ok(pipe(&file).ok_or(Errno::EBADF)?.capacity() as u64),
         F_SETPIPE_SZ => {
             let privileged = permission::capable(cx, CAP_SYS_RESOURCE);
@@ -205,20 +212,51 @@ pub(super) fn pipe(file: &OpenFile) -> Option<Rc<Pipe>> {
     file.ops.as_any().downcast_ref::<PipeEnd>().map(|end| Rc::clone(end.pipe()))
 }
 
-fn set_owner(file: &OpenFile, owner: i32) -> SysResult {
-    if owner == i32::MIN {
-        return Err(Errno::EINVAL.into());
+/// As F_SETOWN takes it: a process, or a process group as a negative number. EINVAL, ESRCH.
+fn set_owner(cx: &Ctx<'_>, file: &OpenFile, owner: i32) -> SysResult {
+    let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+    set_owner_ex(cx, file, kind, owner.checked_abs().ok_or(Errno::EINVAL)?)
+}
+
+fn set_owner_ex(cx: &Ctx<'_>, file: &OpenFile, kind: i32, pid: i32) -> SysResult {
+    let id = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    let (target, exists) = match kind {
+        F_OWNER_TID => (Target::Task(id), cx.kernel.tasks.contains_key(&id)),
+        F_OWNER_PID => (Target::Process(id), cx.kernel.tasks.contains_key(&id)),
+        F_OWNER_PGRP => {
+            (Target::Group(id), cx.kernel.tasks.values().any(|task| task.process.pgid.get() == id))
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if id != 0 && !exists {
+        return Err(Errno::ESRCH.into());
     }
-    file.owner.set(owner);
+    let ids = {
+        let cred = cx.task.cred.borrow();
+        (cred.uid, cred.euid)
+    };
+    file.owner.set(FileOwner { target: (id != 0).then_some(target), ids, ..file.owner.get() });
     Ok(0)
 }
 
-fn set_flags(cx: &Ctx<'_>, file: &OpenFile, flags: u32) -> SysResult {
+/// As F_GETOWN gives it; 0 for none.
+fn owner(file: &OpenFile) -> i32 {
+    match file.owner.get().target {
+        None => 0,
+        Some(Target::Task(id) | Target::Process(id)) => id.cast_signed(),
+        Some(Target::Group(id)) => id.cast_signed().wrapping_neg(),
+    }
+}
+
+fn set_flags(cx: &mut Ctx<'_>, fd: i32, file: &FileRef, flags: u32) -> SysResult {
     let old = file.flags.get();
     if flags & O_NOATIME != 0 && old & O_NOATIME == 0 {
         permission::owner(cx, &file.dentry.inode.stat())?;
     }
     file.flags.set(old & !SETFL | flags & SETFL);
+    if flags & !old & O_ASYNC != 0 {
+        cx.kernel.async_files.watch(fd, file);
+    }
     Ok(0)
 }
 
@@ -227,6 +265,10 @@ const FIONCLEX: u32 = 0x5450;
 const FIOASYNC: u32 = 0x5452;
 const FIONBIO: u32 = 0x5421;
 const FIONREAD: u32 = 0x541b;
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+const FIOGETOWN: u32 = 0x8903;
+const SIOCGPGRP: u32 = 0x8904;
 const FIOQSIZE: u32 = 0x5460;
 const FIGETBSZ: u32 = 2;
 const FICLONE: u32 = 0x4004_9409;
@@ -249,7 +291,17 @@ pub(super) fn ioctl(cx: &mut Ctx<'_>, args: Args) -> SysResult {
             let on: u32 = cx.read_user(arg)?;
             let bit = if command == FIONBIO { O_NONBLOCK } else { O_ASYNC };
             let flags = file.flags.get();
-            file.flags.set(if on != 0 { flags | bit } else { flags & !bit });
+            if bit == O_ASYNC && (on != 0) != (flags & O_ASYNC != 0) && !fasync::supports(&file) {
+                return Err(Errno::ENOTTY.into());
+            }
+            set_flags(cx, fd, &file, if on != 0 { flags | bit } else { flags & !bit })
+        }
+        FIOSETOWN | SIOCSPGRP if mode::S_IFMT & stat.mode == mode::S_IFSOCK => {
+            let owner: i32 = cx.read_user(arg)?;
+            set_owner(cx, &file, owner)
+        }
+        FIOGETOWN | SIOCGPGRP if mode::S_IFMT & stat.mode == mode::S_IFSOCK => {
+            cx.write_user(arg, &owner(&file))?;
             Ok(0)
         }
         FIGETBSZ if regular || file.ops.as_any().is::<DirFile>() => {

@@ -118,7 +118,7 @@ rows! {
     22 epoll_pwait(Fd, EpollOut, Int, Int, SigsetIn, Ulong) = Full(sys_poll::epoll_pwait);
     23 dup(Fd) = Full(sys_file::dup);
     24 dup3(Fd, Fd, Flags(fcntl::OPEN)) = Full(sys_file::dup3);
-    25 fcntl(Fd, OneOf(fcntl::FCNTL), FcntlArg) = Partial(sys_file::fcntl, "no leases, no dnotify; no SIGIO");
+    25 fcntl(Fd, OneOf(fcntl::FCNTL), FcntlArg) = Partial(sys_file::fcntl, "no leases, no dnotify; SIGIO for input only");
     26 inotify_init1(Flags(event::INOTIFY_INIT)) = Full(sys_event::inotify_init1);
     27 inotify_add_watch(Fd, Path, Flags(event::INOTIFY)) = Full(sys_event::inotify_add_watch);
     28 inotify_rm_watch(Fd, Int) = Full(sys_event::inotify_rm_watch);
