@@ -100,6 +100,11 @@ impl Sharers {
         }
     }
 
+    /// Nobody has any page.
+    pub fn is_unused(&self) -> bool {
+        self.holders.borrow().is_empty()
+    }
+
     /// Somebody else has the page now.
     pub(super) fn held(&self, index: u64) -> bool {
         self.holders.borrow().contains_key(&index)

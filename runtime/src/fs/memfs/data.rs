@@ -143,22 +143,37 @@ impl FileData {
 
     /// Store bytes at `offset`, extending the file; returns how many. EFBIG, ENOSPC, PENDING: none was stored.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let mut rest = bytes;
+        self.write_with(offset, bytes.len(), &mut |to| {
+            let (now, later) = rest.split_at(to.len());
+            to.copy_from_slice(now);
+            rest = later;
+        })
+    }
+
+    /// The same of `count` bytes that `put` gives, in order.
+    pub(super) fn write_with(
+        &self,
+        offset: u64,
+        count: usize,
+        put: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<usize, Errno> {
         let mut done = 0;
-        while done < bytes.len() {
+        while done < count {
             let at = match offset.checked_add(done as u64) {
                 Some(at) if at < MAX_SIZE => at,
                 _ if done > 0 => break,
                 _ => return Err(Errno::EFBIG),
             };
             let within = (at % PAGE) as usize;
-            let len = (PAGE as usize - within).min(bytes.len() - done);
+            let len = (PAGE as usize - within).min(count - done);
             match self.own(at / PAGE, len == PAGE as usize) {
                 Ok(()) => {}
                 Err(errno) if done == 0 => return Err(errno),
                 Err(_) => break,
             }
             if let Some(Some(page)) = self.pages.borrow_mut().get_mut(&(at / PAGE)) {
-                page[within..within + len].copy_from_slice(&bytes[done..done + len]);
+                put(&mut page[within..within + len]);
             }
             done += len;
             self.size.set(self.size.get().max(at + len as u64));

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use super::MemInode;
+use super::data::FileData;
 use crate::abi::Errno;
 use crate::abi::fcntl::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_ZERO_RANGE, O_NOATIME,
@@ -57,31 +58,19 @@ impl FileOps for MemFile {
     ) -> Result<usize, Errno> {
         let data = self.inode.file()?;
         let start = at.unwrap_or(file.pos.get());
-        let mut buffer = vec![0; src.remaining().min(BUFFER)];
-        if buffer.is_empty() {
+        if src.remaining() == 0 {
             return Ok(0);
         }
         self.inode.pin();
-        let mut done = 0;
-        while src.remaining() > 0 {
-            let taken = src.take(&mut buffer);
-            let at = start.saturating_add(done as u64);
-            match self.inode.sharers.before_write(&*self.inode, at, taken as u64) {
-                Ok(()) => {}
-                Err(_) if done > 0 => break,
-                Err(errno) => return Err(errno),
-            }
-            match data.write(at, &buffer[..taken]) {
-                Ok(n) => {
-                    done += n;
-                    if n < taken {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                Err(errno) => return Err(errno),
-            }
-        }
+        let done = if self.inode.sharers.is_unused() {
+            let count = src.remaining();
+            let put = &mut |to: &mut [u8]| {
+                src.take(to);
+            };
+            data.write_with(start, count, put)?
+        } else {
+            self.write_mapped(data, src, start)?
+        };
         self.inode.touch(cx.now());
         self.drop_privileges(cx);
         Ok(done)
@@ -136,6 +125,33 @@ impl FileOps for MemFile {
 }
 
 impl MemFile {
+    /// Write to a file that somebody has mapped. What comes from such a mapping, which goes away when the file changes,
+    /// is read first.
+    fn write_mapped(&self, data: &FileData, src: &mut Io<'_>, start: u64) -> Result<usize, Errno> {
+        let mut buffer = vec![0; src.remaining().min(BUFFER)];
+        let mut done = 0;
+        while src.remaining() > 0 {
+            let taken = src.take(&mut buffer);
+            let at = start.saturating_add(done as u64);
+            match self.inode.sharers.before_write(&*self.inode, at, taken as u64) {
+                Ok(()) => {}
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+            match data.write(at, &buffer[..taken]) {
+                Ok(n) => {
+                    done += n;
+                    if n < taken {
+                        break;
+                    }
+                }
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(done)
+    }
+
     /// A write by somebody without CAP_FSETID takes the set-ID bits away, see chmod(2).
     fn drop_privileges(&self, cx: &Ctx<'_>) {
         let bits = self.inode.meta.borrow().mode;
