@@ -19,7 +19,7 @@ const BUDGET_MAX = 8_000_000;
 /** How long a slice should take: input waits no longer than that. */
 const SLICE_MS = 8;
 /** How long the guest runs without output before hot code is translated all the same. */
-const PATIENCE_MS = 1000;
+const PATIENCE_MS = 500;
 /** setTimeout's longest. */
 const TIMEOUT_MAX_MS = 0x7fffffff;
 

@@ -346,7 +346,7 @@ impl Machine {
                     }
                 }
                 Completed::Request { op: Op::Log, .. } => {}
-                Completed::Request { op: Op::Translate, .. } => self.library.answered(),
+                Completed::Request { op: Op::Translate, result, .. } => self.library.answered(result > 0),
                 Completed::Event { event: EVENT_TRANSLATOR, result } => {
                     self.library.set_translator(result != 0)
                 }

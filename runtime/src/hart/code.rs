@@ -229,20 +229,24 @@ impl CodeCache {
         let contents = || ram.contents(number);
         page.profiled = library.meet(&mut self.space, number, &contents);
         page.translated = page.look_up(number, ram, library);
-        if let Some(found) = &page.translated {
-            let looks_at = slot + found.page.above as usize + 1;
-            if self.identities.len() < looks_at {
-                self.identities.resize(looks_at, 0);
-            }
-            self.identities[slot] = found.identity;
-            self.targets.resize(target::COUNT as usize, Cell::new(NO_TARGET));
-        }
+        self.identify(slot, page.translated.as_ref());
         // A page may be dropped before anything of it is decoded: its first op counts from here on.
         self.ops += page.ops.len();
         self.pages[slot] = Some(page);
     }
 
-    /// Forget the pages of which the library says another thing than when they were met.
+    /// Let translated code know the page in this slot.
+    fn identify(&mut self, slot: usize, translated: Option<&Found>) {
+        let Some(found) = translated else { return };
+        let looks_at = slot + found.page.above as usize + 1;
+        if self.identities.len() < looks_at {
+            self.identities.resize(looks_at, 0);
+        }
+        self.identities[slot] = found.identity;
+        self.targets.resize(target::COUNT as usize, Cell::new(NO_TARGET));
+    }
+
+    /// Forget the pages that can be entered at other instructions, or by other functions, than when they were met.
     #[inline]
     pub(super) fn refresh(&mut self, ram: Ram, library: &Library) {
         if std::mem::replace(&mut self.edition, library.edition()) != library.edition() {
@@ -255,9 +259,16 @@ impl CodeCache {
     fn look_up_all(&mut self, ram: Ram, library: &Library) {
         for number in 0..self.pages.len() {
             let Some(page) = &mut self.pages[number] else { continue };
-            let number = number as u64;
-            if page.look_up(number, ram, library) != page.translated {
-                self.invalidate(number..number + 1);
+            let found = page.look_up(number as u64, ram, library);
+            if found == page.translated {
+                continue;
+            }
+            if found.is_some() && entries(found.as_ref()) == entries(page.translated.as_ref()) {
+                // What was decoded and how hot it is stay known.
+                page.translated.clone_from(&found);
+                self.identify(number, found.as_ref());
+            } else {
+                self.invalidate(number as u64..number as u64 + 1);
             }
         }
     }
@@ -272,6 +283,11 @@ impl CodeCache {
         }
         Ok(())
     }
+}
+
+/// Where a page can be entered.
+fn entries(translated: Option<&Found>) -> &[Entry] {
+    translated.map_or(&[], |found| &found.page.entries)
 }
 
 fn halfword(pc: u64) -> usize {

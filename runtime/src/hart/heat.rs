@@ -3,7 +3,13 @@
 //! While the machine is packed they go to the [`Library`]'s profile. While it
 //! runs and its host translates, they stay with the decoded pages, and when
 //! there are enough of them the hottest pages become a profile for the host.
-//! What was sent and found no translation is sent again when it is twice as hot.
+//! What was sent and found no translation is sent again when a page is half as hot again,
+//! and an answer without any makes the next request wait twice as long.
+//!
+//! What the interpreter executes between two stretches of translated code begins where
+//! translated code left and ends where it goes on: such a sample counts for its begin.
+
+use std::collections::BTreeSet;
 
 use friscy_formats::aot::{Halfwords, Place, Profile, ProfilePage, mark};
 
@@ -12,7 +18,7 @@ use super::library::Library;
 use super::memory::Ram;
 use crate::mm::PAGE;
 
-/// Samples from one request to the next: of 65,536 instructions each, a tenth of a second in the interpreter.
+/// Samples from one request to the next: of 16,384 instructions each, a twentieth of a second in the interpreter.
 const ENOUGH: u32 = 512;
 /// Pages in one request.
 const PAGES_MAX: usize = 64;
@@ -58,9 +64,17 @@ impl PageHeat {
 }
 
 impl CodeCache {
-    /// The interpreter has retired so many instructions more and is at `pc`; each `interval` of them is a sample.
+    /// The interpreter has retired so many instructions more, last at `pc`; each `interval` of them is a sample.
+    /// `entered`: control came there from translated code.
     #[inline(never)]
-    pub(super) fn sample(&mut self, pc: u64, retired: u64, interval: u64, ram: Ram, library: &Library) {
+    pub(super) fn sample(
+        &mut self,
+        (pc, entered): (u64, bool),
+        retired: u64,
+        interval: u64,
+        ram: Ram,
+        library: &Library,
+    ) {
         let (pages, heat) = self.parts();
         heat.since += retired;
         let Some(Some(page)) = pages.get_mut((pc / PAGE) as usize) else { return };
@@ -80,7 +94,10 @@ impl CodeCache {
         heat.since = 0;
         heat.samples += 1;
         page.heat().add(at);
-        if heat.samples >= ENOUGH && library.wants_hot_code() {
+        if entered {
+            page.heat().enter(at);
+        }
+        if heat.samples >= ENOUGH * library.patience() && library.wants_hot_code() {
             heat.samples = 0;
             if let Some(profile) = self.hottest(ram, library) {
                 library.request(profile);
@@ -88,24 +105,35 @@ impl CodeCache {
         }
     }
 
-    /// The hottest pages, of those that were not sent or have become much hotter since.
+    /// The hottest pages and those beside them, if some were not sent or have become hotter since.
     fn hottest(&mut self, ram: Ram, library: &Library) -> Option<Profile> {
         let (pages, _) = self.parts();
         let mut hot: Vec<(u32, usize)> = Vec::new();
+        let mut news = false;
         for (number, page) in pages.iter_mut().enumerate() {
             let Some(page) = page else { continue };
             let (total, sent) = (page.heat().total(), page.heat().sent);
-            if total >= WARM && total >= 2 * sent {
+            if total >= WARM {
                 hot.push((total, number));
+                news |= total >= sent + sent / 2;
             }
+        }
+        if !news {
+            return None;
         }
         hot.sort_unstable_by_key(|&(total, number)| (std::cmp::Reverse(total), number));
         hot.truncate(PAGES_MAX);
-        hot.sort_unstable_by_key(|&(_, number)| number);
+        // Functions go on in the next page, and come from the one before.
+        let mut numbers: Vec<usize> = hot.iter().map(|&(_, number)| number).collect();
+        numbers.extend(hot.iter().flat_map(|&(_, number)| [number + 1, number.wrapping_sub(1)]));
+        let mut seen = BTreeSet::new();
+        numbers.retain(|&number| matches!(pages.get(number), Some(Some(_))) && seen.insert(number));
+        numbers.truncate(PAGES_MAX);
+        numbers.sort_unstable();
         let mut profile = Profile::default();
-        for (total, number) in hot {
+        for number in numbers {
             let Some(page) = &mut pages[number] else { continue };
-            page.heat().sent = total;
+            page.heat().sent = page.heat().total();
             let mut starts = Halfwords::default();
             page.starts().for_each(|at| mark(&mut starts, at));
             let place = Place { space: 1, number: number as u32, page: profile.pages.len() as u32 };
@@ -118,6 +146,6 @@ impl CodeCache {
                 samples: page.heat().samples.clone(),
             });
         }
-        (!profile.pages.is_empty()).then_some(profile)
+        Some(profile)
     }
 }

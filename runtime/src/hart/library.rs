@@ -14,7 +14,9 @@ use crate::mm::PAGE;
 /// Instructions between two samples, while what runs is recorded.
 const SAMPLE: u64 = 10_000;
 /// The same, while the host translates what is hot.
-const LIVE_SAMPLE: u64 = 1 << 16;
+const LIVE_SAMPLE: u64 = 1 << 14;
+/// How much longer than at first a request waits, at most, when those before it brought nothing.
+const PATIENCE_MAX: u32 = 64;
 
 /// Translated code and the profile. Cheap when there is neither.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub struct Library {
     /// Identities of the pages that the host was or will be asked to translate; `None` while it does not.
     asked: RefCell<Option<BTreeMap<[u8; 32], u32>>>,
     request: RefCell<Request>,
+    /// See [`Library::patience`]; 0 as long as it is 1.
+    patience: Cell<u32>,
 }
 
 /// The one request for a translation.
@@ -165,9 +169,15 @@ impl Library {
         }
     }
 
-    /// The host has answered.
-    pub fn answered(&self) {
+    /// The host has answered; whether there was something in it.
+    pub fn answered(&self, translated: bool) {
         self.request.replace(Request::None);
+        self.patience.set(if translated { 0 } else { (2 * self.patience()).min(PATIENCE_MAX) });
+    }
+
+    /// How much longer than at first to wait for the next request.
+    pub(super) fn patience(&self) -> u32 {
+        self.patience.get().max(1)
     }
 
     /// Whether the table holds the functions, from the next run on. It does unless told otherwise.

@@ -115,13 +115,18 @@ pub fn run(
     loop {
         let slice = (*budget).min(most) as i64;
         let leave = if slice >= hot::SLACK {
-            let mut left = slice;
+            let (mut left, from) = (slice, regs.pc);
             let leave = hot::run(regs, code.pages(), ram, &mut left, std::mem::take(&mut interpret));
             let retired = (slice - left) as u64;
             *budget -= retired;
             regs.instret += retired;
             if sampling.is_some() {
-                code.sample(regs.pc, retired, most, ram, library);
+                // Where translated code goes on, it is what was before that is hot.
+                let at = match leave {
+                    hot::Leave::Translated => (from, true),
+                    _ => (regs.pc, false),
+                };
+                code.sample(at, retired, most, ram, library);
             }
             leave
         } else if *budget > 0 {

@@ -58,6 +58,9 @@ pub struct Options {
     pub step_type: u32,
 }
 
+/// No body has fewer bytes for one of guest code: what could not be worth it is not written.
+const EXPANSION_MIN: u64 = 3;
+
 /// Parameters and results of a function type.
 pub type FunctionType = (&'static [ValType], &'static [ValType]);
 
@@ -119,7 +122,7 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
     }
     let most =
         |shape: &Shape| options.bytes_per_sample.map_or(u64::MAX, |most| most * shape.region.samples());
-    shapes.retain(|shape| worth(shape) && most(shape) > 0);
+    shapes.retain(|shape| worth(shape) && most(shape) > shape.region.guest_bytes() * EXPANSION_MIN);
     // Hottest first; a stable sort, so that the order is that of addresses otherwise.
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.region.samples()));
     // Functions know the slots of others: when some do not stay, the rest is written anew.
@@ -270,9 +273,9 @@ fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
     output
 }
 
-/// Entering costs some thirty instructions: less than a few of them are the interpreter's.
+/// Entering costs some thirty instructions: less than a few of them are the interpreter's, unless they are hot.
 fn worth(shape: &Shape) -> bool {
-    shape.region.instructions() >= 3
+    shape.region.instructions() >= 3 || shape.region.samples() > 0
 }
 
 fn page_of(address: u64) -> u64 {

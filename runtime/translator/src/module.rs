@@ -28,8 +28,9 @@ pub const ANY_TABLE: TableType =
 pub const SLOTS: u32 = 1024;
 /// Most bytes of bodies in it: some 20 ms of V8's first compiler, and far fewer functions than slots.
 const BODY_BYTES: usize = 128 << 10;
-/// As `Options::bytes_per_sample`, for samples of 65,536 instructions.
-const BYTES_PER_SAMPLE: u64 = 128;
+/// As `Options::bytes_per_sample`, for samples of 16,384 instructions: as long as interpreting them has cost more than
+/// compiling costs, which is worth it if the code goes on for as long as it has run.
+const BYTES_PER_SAMPLE: u64 = 192;
 
 /// The import section of such a module.
 pub fn imports() -> ImportSection {
