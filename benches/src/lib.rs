@@ -4,7 +4,10 @@
 //! seconds (user + system, children included), medians of several runs, and
 //! ratios to something run beside them.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use friscy_tests::oracle::friscy_snap;
 
 /// CPU seconds of one run of `argv` with its output thrown away. Panics when it fails: a failed run has no speed.
 pub fn cpu_seconds(argv: &[String]) -> f64 {
@@ -19,6 +22,28 @@ pub fn cpu_seconds(argv: &[String]) -> f64 {
     assert!(output.status.success(), "{argv:?} fails: {:?}", output.status.code());
     let text = String::from_utf8_lossy(&output.stderr);
     text.split_whitespace().map(|field| field.parse::<f64>().expect("seconds")).sum()
+}
+
+/// CPU seconds of all of Chromium from navigation to the first output of each app, medians of `runs` visits with a new
+/// profile, without what a page with nothing in it takes. The report is written below `folder`.
+pub fn chromium_seconds(apps: &[PathBuf], runs: usize, folder: &Path) -> Vec<f64> {
+    let report = folder.join("chromium");
+    let mut command = Command::new(friscy_snap());
+    command.args(["bench", "-q", "--hosts", "browser", "--runs", &runs.to_string(), "-o"]).arg(&report);
+    let output = command.args(apps).output().expect("friscy-snap runs");
+    assert!(output.status.success(), "friscy-snap bench fails: {}", String::from_utf8_lossy(&output.stderr));
+    let samples = std::fs::read_to_string(report.join("samples.csv")).expect("the samples");
+    let mut lines = samples.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let heads = lines.next().expect("heads");
+    let column = |name| heads.iter().position(|head| *head == name).expect("a column");
+    let (subject, visit, cpu) = (column("subject"), column("visit"), column("cpu_ms"));
+    let visits: Vec<_> = lines.filter(|fields| fields[visit] == "cold").collect();
+    let seconds = |name: &str| {
+        let mut of = visits.iter().filter(|fields| fields[subject] == name);
+        median(runs, || of.next().expect("a visit in each round")[cpu].parse::<f64>().expect("ms") / 1e3)
+    };
+    let name = |app: &PathBuf| app.file_stem().expect("a file name").to_string_lossy().into_owned();
+    apps.iter().map(|app| seconds(&name(app)) - seconds("floor")).collect()
 }
 
 /// Median of `runs` runs of `measure`.

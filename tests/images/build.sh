@@ -15,9 +15,9 @@ for image in ${@:-$every}; do
     programs) bash "$here/debian.sh" programs $programs ;;
     gcc) bash "$here/debian.sh" gcc gcc,libc6-dev,make ;;
     postgres) bash "$here/debian.sh" postgres gawk,procps,postgresql-17 ;;
-    tiny | musl | go | node | java)
+    tiny | musl | go | node | java | bench)
       bash "$here/$image.sh" > "$WORK/logs/$image.out" 2>&1 || { tail -20 "$WORK/logs/$image.out" >&2; exit 1; }
       ;;
-    *) echo "build.sh: no image is called $image ($whole)" >&2; exit 2 ;;
+    *) echo "build.sh: no image is called $image ($whole bench)" >&2; exit 2 ;;
   esac
 done

@@ -1,9 +1,9 @@
 #!/bin/bash
-# debian.sh NAME [PACKAGE,...]: NAME.tar, a Debian root with bash, coreutils and the packages.
+# debian.sh NAME [PACKAGE,...] [ARCHITECTURE]: NAME.tar, a Debian root with bash, coreutils and the packages (riscv64).
 . "$(dirname "$0")/lib.sh"
 binfmt
 name=$1
-options=(--architectures=riscv64 --variant=essential --mode=root --keyring=$KEYRING
+options=(--architectures=${3:-riscv64} --variant=essential --mode=root --keyring=$KEYRING
   --aptopt='Apt::Install-Recommends "false"'
   --aptopt='APT::Sandbox::User "root"'
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'
