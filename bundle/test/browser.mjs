@@ -22,22 +22,23 @@ export function launch() {
   return chromium.launch({ executablePath, headless: true, args: FLAGS });
 }
 
-/** What the terminal shows, history included; a page or a frame. @param {import("playwright-core").Frame | import("playwright-core").Page} page */
-export function text(page) {
-  return page.evaluate(() => {
-    const buffer = /** @type {any} */ (globalThis).friscy?.terminal?.buffer.active;
-    if (!buffer) return "";
-    /** @type {string[]} */
-    const rows = [];
-    for (let at = 0; at < buffer.length; at += 1) {
-      const line = buffer.getLine(at);
-      const row = line.translateToString(true);
-      if (line.isWrapped) rows[rows.length - 1] += row;
-      else rows.push(row);
-    }
-    return rows.join("\n").trimEnd();
-  });
+/** What the terminal shows, history included. Runs in the page. */
+export function terminalText() {
+  const buffer = /** @type {any} */ (globalThis).friscy?.terminal?.buffer.active;
+  if (!buffer) return "";
+  /** @type {string[]} */
+  const rows = [];
+  for (let at = 0; at < buffer.length; at += 1) {
+    const line = buffer.getLine(at);
+    const row = line.translateToString(true);
+    if (line.isWrapped) rows[rows.length - 1] += row;
+    else rows.push(row);
+  }
+  return rows.join("\n").trimEnd();
 }
+
+/** {@link terminalText} of a page or a frame. @param {import("playwright-core").Frame | import("playwright-core").Page} page */
+export const text = (page) => page.evaluate(terminalText);
 
 /**
  * Waits until the terminal shows something; says what it showed instead when it does not.
