@@ -23,9 +23,9 @@ import { AppError, explain, Machine, manifest } from "./host.js";
 
 /**
  * The bar of longer downloads says how far they are, that of others moves. Counting costs a clone of the response:
- * its bytes once more in memory, and on this thread. A third of them or so come over the line.
+ * its bytes once more in memory, and on this thread. A quarter to a third of them come over the line.
  */
-const COUNTED = 12 << 20;
+const COUNTED = 32 << 20;
 /** Output that the page has not drawn yet; above this the guest's writes wait. */
 const UNDRAWN_MAX = 512 << 10;
 
