@@ -241,7 +241,7 @@ test("a server that does not know the type of Wasm will do", async () => {
 test("a slow download shows how far it is", async () => {
   const bytes = Buffer.concat([app(), section("padding", new Uint8Array(33 << 20))]);
   layOut(`${root}long`, bytes);
-  const slow = await serve(root, { bytesPerMs: bytes.length / 1500 });
+  const slow = await serve(root, { bytesPerMs: bytes.length / 3000 });
   try {
     await visit(`${slow.url}long/`, async (page) => {
       await page.waitForFunction(() => Number(document.querySelector("#bar")?.getAttribute("aria-valuenow")) > 30);
