@@ -27,6 +27,13 @@ impl Emitter<'_> {
                 self.agree(self.cx.flow.live_in[switch], self.cx.words.at_start[switch], &mut state);
                 self.follow(node, edge, state);
             }
+            _ if self.cx.entries.len() > 1 => {
+                self.uses.jumps = true;
+                self.store(dirty, state.words);
+                self.flush(&mut state);
+                let depth = self.depth(self.jump_at);
+                self.op().br(depth);
+            }
             _ => self.exit_dynamic(dirty, state),
         }
     }

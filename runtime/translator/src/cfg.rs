@@ -100,6 +100,19 @@ impl Block {
         a.into_iter().chain(b)
     }
 
+    /// Its last instruction is a jump whose target lies in the function, most likely.
+    fn switches(&self) -> bool {
+        matches!(self.end, End::Indirect) && self.insns.last().is_some_and(Insn::switches)
+    }
+
+    /// It begins as functions do: with a place on the stack.
+    fn pushes_frame(&self) -> bool {
+        self.insns.first().is_some_and(|insn| {
+            let (rd, rs1, imm) = (field::rd(insn.raw), field::rs1(insn.raw), field::imm_i(insn.raw));
+            insn.row.instr == Instr::Addi && (rd, rs1) == (2, 2) && imm < 0
+        })
+    }
+
     /// Where control comes back to, when it does: after a call, or after an instruction of the interpreter's.
     pub(crate) fn resumes(&self) -> Option<u64> {
         match self.end {
@@ -119,10 +132,7 @@ pub(crate) struct Region {
 impl Region {
     /// If it has indirect jumps, and targets for them, add the block that stands for them all.
     fn share_switch(&mut self) {
-        let jumps = |block: &Block| {
-            matches!(block.end, End::Indirect) && block.insns.last().is_some_and(Insn::switches)
-        };
-        if self.blocks.iter().any(jumps) && self.jumped().next().is_some() {
+        if self.blocks.iter().any(Block::switches) && self.jumped().next().is_some() {
             self.blocks.push(Block {
                 start: NOWHERE,
                 insns: Vec::new(),
@@ -219,10 +229,22 @@ pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) 
             }
         }
     }
+    // The cases of a `switch` belong to its function, whether or not anything else leads from one to the other.
+    let begins = |block: &Block| calls.contains(&block.start) || block.entry && block.pushes_frame();
+    let all: Vec<&Block> = blocks.values().collect();
+    let mut first = 0;
+    for function in all.chunk_by(|_, next| !begins(next)) {
+        let members: Vec<usize> =
+            (0..function.len()).filter(|&i| function[i].jumped || function[i].switches()).collect();
+        if members.iter().any(|&i| function[i].switches()) {
+            members.windows(2).for_each(|pair| sets.join(first + pair[0], first + pair[1]));
+        }
+        first += function.len();
+    }
     let mut groups: BTreeMap<usize, Vec<Block>> = BTreeMap::new();
     for (i, mut block) in blocks.into_values().enumerate() {
         block.entry |= calls.contains(&block.start);
-        block.jumped &= !calls.contains(&block.start);
+        block.jumped &= !calls.contains(&block.start) && !block.pushes_frame();
         groups.entry(sets.find(i)).or_default().push(block);
     }
     let mut regions = Vec::new();

@@ -158,6 +158,10 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
     finish(output, profile, &spaces)
 }
 
+/// Most registers that a shared [`End::Switch`] keeps in locals: engines move them all on each way to it. With more of
+/// them it costs less to store what has changed and to load what the target needs.
+const SWITCH_LIVE_MAX: u32 = 12;
+
 /// A region, how its blocks hang together, and where it can be entered.
 struct Shape {
     space: usize,
@@ -172,7 +176,7 @@ struct Shape {
 
 impl Shape {
     /// `None` when it could not be entered.
-    fn of(space: usize, region: Region) -> Option<Shape> {
+    fn of(space: usize, mut region: Region) -> Option<Shape> {
         let blocks = &region.blocks;
         let by_address: BTreeMap<u64, usize> = blocks.iter().enumerate().map(|(i, b)| (b.start, i)).collect();
         let mut successors: Vec<Vec<usize>> = vec![Vec::new(); blocks.len()];
@@ -195,6 +199,13 @@ impl Shape {
             };
             leaves[i] = other || targets.iter().any(|to| !by_address.contains_key(to));
             successors[i].extend(targets.iter().filter_map(|to| by_address.get(to).copied()));
+        }
+        if let Some(switch) = switch {
+            let live = Flow::of(&region, &successors, &leaves).live_in[switch];
+            if live.count_ones() > SWITCH_LIVE_MAX {
+                region.blocks.pop();
+                return Shape::of(space, region);
+            }
         }
         let entries = entries(&region, &successors);
         (!entries.is_empty()).then_some(Shape { space, region, successors, leaves, entries })
