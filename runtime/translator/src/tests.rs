@@ -150,6 +150,19 @@ fn another_page_is_asked_for_its_identity() {
     assert!(output.map.pages.iter().any(|page| page.below + page.above > 0 || page.entries.is_empty()));
 }
 
+/// What is stored in front of a loop with calls is also stored where control does not get that far.
+#[test]
+fn a_page_exit_in_front_of_a_loop_stores_what_the_loop_does_not_need() {
+    // addi s8, s8, 1; j 1f (the next page); 1: addi a0, a0, -1; jal ra, +0x400; bnez a0, 1b; ret
+    let pages =
+        vec![page(&[0x001c_0c13, 0x7fd0_006f]), page(&[0xfff5_0513, 0x4000_00ef, 0xfe05_1ce3, 0x0000_8067])];
+    let output = translated(&profile(pages));
+    assert_eq!(output.functions.len(), 1);
+    let text = wasmprinter::print_bytes(module(&output)).expect("a printable module");
+    let stores = text.matches(&format!("i64.store offset={}", 24 * 8)).count();
+    assert_eq!(stores, 2, "s8: on the way into the loop, and at the edge of the page\n{text}");
+}
+
 #[test]
 fn the_same_profile_gives_the_same_bytes() {
     let program = [0x0005_2683, 0x00d5_85bb, 0x0045_0513, 0xfec5_1ae3, 0x0000_8067];
