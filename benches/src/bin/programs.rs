@@ -43,9 +43,9 @@ const PROGRAMS: [Program; 6] = [
 ];
 
 impl Program {
-    /// It ends with a line, so that a page has something to show.
+    /// It ends with a line, so that a page has something to show; a program that fails fails as a whole.
     fn shell(&self, size: &str) -> String {
-        format!("{}; echo done", self.script.replace("SIZE", size))
+        format!("{} && echo done", self.script.replace("SIZE", size))
     }
 }
 

@@ -28,11 +28,9 @@ impl Emitter<'_> {
                 self.follow(node, edge, state);
             }
             _ if self.cx.entries.len() > 1 => {
-                self.uses.jumps = true;
                 self.store(dirty, state.words);
                 self.flush(&mut state);
-                let depth = self.depth(self.jump_at);
-                self.op().br(depth);
+                self.br_jump();
             }
             _ => self.exit_dynamic(dirty, state),
         }
@@ -52,6 +50,11 @@ impl Emitter<'_> {
             self.op().br(depth);
         }
         self.end();
+        self.br_jump();
+    }
+
+    /// To $jump: everything is stored and counted, and pc in its local.
+    fn br_jump(&mut self) {
         self.uses.jumps = true;
         let depth = self.depth(self.jump_at);
         self.op().br(depth);

@@ -168,8 +168,7 @@ struct Shape {
     region: Region,
     /// Blocks that each block goes to.
     successors: Vec<Vec<usize>>,
-    /// Blocks with an exit at their end.
-    leaves: Vec<bool>,
+    flow: Flow,
     /// Blocks at which it can be entered.
     entries: Vec<usize>,
 }
@@ -200,15 +199,13 @@ impl Shape {
             leaves[i] = other || targets.iter().any(|to| !by_address.contains_key(to));
             successors[i].extend(targets.iter().filter_map(|to| by_address.get(to).copied()));
         }
-        if let Some(switch) = switch {
-            let live = Flow::of(&region, &successors, &leaves).live_in[switch];
-            if live.count_ones() > SWITCH_LIVE_MAX {
-                region.blocks.pop();
-                return Shape::of(space, region);
-            }
+        let flow = Flow::of(&region, &successors, &leaves);
+        if switch.is_some_and(|switch| flow.live_in[switch].count_ones() > SWITCH_LIVE_MAX) {
+            region.blocks.pop();
+            return Shape::of(space, region);
         }
         let entries = entries(&region, &successors);
-        (!entries.is_empty()).then_some(Shape { space, region, successors, leaves, entries })
+        (!entries.is_empty()).then_some(Shape { space, region, successors, flow, entries })
     }
 
     /// Number of its first page.
@@ -330,10 +327,9 @@ fn longest(region: &Region) -> u32 {
 
 /// The body of a region's function.
 fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Options) -> Vec<u8> {
-    let Shape { space, region, successors, leaves, entries } = shape;
+    let Shape { space, region, successors, flow, entries } = shape;
     let blocks = &region.blocks;
     let by_address: BTreeMap<u64, usize> = blocks.iter().enumerate().map(|(i, b)| (b.start, i)).collect();
-    let flow = Flow::of(region, successors, leaves);
     // Nodes: root, entries, blocks.
     let first_block = 1 + entries.len();
     let mut edges = vec![(1..first_block).collect::<Vec<_>>()];
@@ -357,7 +353,7 @@ fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Optio
     let callee = |address: u64| slots.callee(*space, address);
     emit::body(Context {
         region,
-        flow: &flow,
+        flow,
         words: &Words::of(region, successors, entries),
         graph: &graph,
         layout: &layout,

@@ -71,11 +71,14 @@ impl Graph {
                     [one] => *one,
                     // Unreachable from outside: nothing will be emitted.
                     [] => component[0],
+                    several
+                        if let Some(&dispatch) = component.iter().find(|&&node| self.is_dispatch(node)) =>
+                    {
+                        self.enter_by(dispatch, &inside, several);
+                        dispatch
+                    }
                     // From outside, to all of them; from inside, to the first, which is the outermost header in
                     // most code. Loops around the others stay loops.
-                    several if component.iter().any(|&node| self.is_dispatch(node)) => {
-                        self.enter_by_dispatch(&component, &inside, several)
-                    }
                     several => {
                         let dispatch = self.successors.len();
                         for (from, edges) in self.successors.iter_mut().enumerate() {
@@ -123,14 +126,11 @@ impl Graph {
         found
     }
 
-    /// Let all edges into a component go to the dispatch node in it.
-    fn enter_by_dispatch(&mut self, component: &[usize], inside: &[bool], entries: &[usize]) -> usize {
-        let Some(&dispatch) = component.iter().find(|&&node| self.is_dispatch(node)) else { unreachable!() };
-        for edges in
-            self.successors.iter_mut().zip(inside).filter(|(_, inside)| !*inside).map(|(edges, _)| edges)
-        {
-            let entering = edges.iter_mut().filter(|edge| entries.contains(&edge.to) && edge.to != dispatch);
-            entering.for_each(|edge| edge.to = dispatch);
+    /// Let all edges from outside to these entries of a component go to the dispatch node in it.
+    fn enter_by(&mut self, dispatch: usize, inside: &[bool], entries: &[usize]) {
+        let outside = self.successors.iter_mut().zip(inside).filter(|(_, inside)| !*inside);
+        for edge in outside.flat_map(|(edges, _)| edges).filter(|edge| entries.contains(&edge.to)) {
+            edge.to = dispatch;
         }
         for &to in entries.iter().filter(|&&to| to != dispatch) {
             let edge = Edge { to, label: to };
@@ -138,7 +138,6 @@ impl Graph {
                 self.successors[dispatch].push(edge);
             }
         }
-        dispatch
     }
 
     fn set(&self, nodes: &[usize]) -> Vec<bool> {
