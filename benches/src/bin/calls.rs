@@ -1,14 +1,17 @@
 //! System calls: what each costs natively, under qemu-riscv64 and under friscy-snap, in one run.
 //!
-//!     cargo build --release && cargo run --release -p friscy-benches --bin calls [-r RUNS] [OPERATION...]
+//!     cargo build --release && cargo run --release -p friscy-benches --bin calls -- [-r RUNS] [--json FILE] [OPERATION...]
 //!
 //! One guest program (`benches/guest/calls.c`) does an operation N times; a run of N = 0 (start-up, preparation) is
 //! taken off. CPU time, medians, and ratios: below 1 in the last column is cheaper than under qemu-riscv64.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-use friscy_benches::{argv, cpu_seconds, median, print_table};
+use anyhow::Result;
+use friscy_benches::options::{Options, bench};
+use friscy_benches::table::Table;
+use friscy_benches::{argv, cpu_seconds, median, succeed};
 use friscy_tests::oracle::{friscy_snap, repository, work};
 
 /// Operations, and how many take some tenths of a second here.
@@ -31,22 +34,17 @@ const OPERATIONS: &[(&str, u32)] = &[
     ("mmap-touch-64", 10_000),
 ];
 
-fn main() {
-    let (mut words, mut runs) = (Vec::new(), 3);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(word) = arguments.next() {
-        match word.as_str() {
-            "-r" => runs = arguments.next().and_then(|n| n.parse().ok()).expect("-r RUNS"),
-            _ => words.push(word),
-        }
-    }
-    let unknown = words.iter().find(|word| OPERATIONS.iter().all(|row| row.0 != **word));
-    assert!(unknown.is_none(), "no operation is called {unknown:?}");
+fn main() -> ExitCode {
+    let names: Vec<&str> = OPERATIONS.iter().map(|row| row.0).collect();
+    bench(3, &names, |options| Ok(vec![measure(options)?]))
+}
+
+fn measure(options: &Options) -> Result<Table> {
     let folder = work().join("bench-calls");
-    std::fs::create_dir_all(folder.join("root/tmp")).expect("a folder for the programs");
-    let guest = compile("riscv64-linux-gnu-gcc", &folder.join("root/calls"));
-    let native = compile("cc", &folder.join("native"));
-    let app = pack(&folder);
+    std::fs::create_dir_all(folder.join("root/tmp"))?;
+    let guest = compile("riscv64-linux-gnu-gcc", &folder.join("root/calls"))?;
+    let native = compile("cc", &folder.join("native"))?;
+    let app = pack(&folder)?;
     let snap = friscy_snap().to_string_lossy().into_owned();
     let sides: [Vec<&str>; 3] = [
         vec![&native],
@@ -54,45 +52,36 @@ fn main() {
         vec![&guest],
         vec![&snap, "run", &app, "--", "/calls"],
     ];
-    let mut table = vec![argv(&["", "native µs", "qemu µs", "friscy µs", "÷ native", "÷ qemu"])];
-    for &(name, count) in OPERATIONS.iter().filter(|row| words.is_empty() || words.iter().any(|w| w == row.0))
-    {
-        let [native, qemu, ours] = sides.each_ref().map(|side| microseconds(side, name, count, runs));
-        let mut row = vec![name.to_owned()];
-        row.extend([native, qemu, ours].map(|figure| format!("{figure:.2}")));
-        row.extend([ours / native, ours / qemu].map(|ratio| format!("{ratio:.2}")));
-        table.push(row);
+    let columns = ["native µs", "qemu µs", "friscy µs", "÷ native", "÷ qemu"];
+    let mut table = Table::new(format!("CPU µs an operation, median of {}", options.runs), &columns);
+    for &(name, count) in OPERATIONS.iter().filter(|row| options.wants(row.0)) {
+        let [native, qemu, ours] = sides.each_ref().map(|side| microseconds(side, name, count, options.runs));
+        let (native, qemu, ours) = (native?, qemu?, ours?);
+        table.row(name, [native, qemu, ours, ours / native, ours / qemu].map(Some));
     }
-    println!("CPU µs an operation, median of {runs}");
-    print_table(&table);
+    Ok(table)
 }
 
 /// CPU microseconds of one operation.
-fn microseconds(side: &[&str], name: &str, count: u32, runs: usize) -> f64 {
+fn microseconds(side: &[&str], name: &str, count: u32, runs: usize) -> Result<f64> {
     let measure = |count: u32| {
         let mut command = argv(side);
         command.extend([name.to_owned(), count.to_string()]);
-        median(runs, || cpu_seconds(&command))
+        median(runs, || cpu_seconds(&command, None))
     };
-    (measure(count) - measure(0)) * 1e6 / f64::from(count)
+    Ok((measure(count)? - measure(0)?) * 1e6 / f64::from(count))
 }
 
-fn compile(compiler: &str, to: &Path) -> String {
+fn compile(compiler: &str, to: &Path) -> Result<String> {
     let source = repository().join("benches/guest/calls.c");
-    let status =
-        Command::new(compiler).args(["-O2", "-static", "-pthread", "-o"]).arg(to).arg(source).status();
-    assert!(status.is_ok_and(|s| s.success()), "{compiler} fails");
-    to.to_string_lossy().into_owned()
+    succeed(Command::new(compiler).args(["-O2", "-static", "-pthread", "-o"]).arg(to).arg(source))?;
+    Ok(to.to_string_lossy().into_owned())
 }
 
 /// An app that holds nothing but the program.
-fn pack(folder: &Path) -> String {
-    let (tar, app): (PathBuf, PathBuf) = (folder.join("calls.tar"), folder.join("calls.wasm"));
-    let packed =
-        Command::new("tar").arg("-C").arg(folder.join("root")).arg("-cf").arg(&tar).arg(".").status();
-    assert!(packed.is_ok_and(|s| s.success()), "tar fails");
-    let made =
-        Command::new(friscy_snap()).args(["-q", "-o"]).arg(&app).arg(&tar).args(["--", "/calls"]).status();
-    assert!(made.is_ok_and(|s| s.success()), "the bench image does not pack");
-    app.to_string_lossy().into_owned()
+fn pack(folder: &Path) -> Result<String> {
+    let (tar, app) = (folder.join("calls.tar"), folder.join("calls.wasm"));
+    succeed(Command::new("tar").arg("-C").arg(folder.join("root")).arg("-cf").arg(&tar).arg("."))?;
+    succeed(Command::new(friscy_snap()).args(["-q", "-o"]).arg(&app).arg(&tar).args(["--", "/calls"]))?;
+    Ok(app.to_string_lossy().into_owned())
 }

@@ -1,41 +1,41 @@
 //! Pack throughput, and the size of app.wasm against `gzip -9` of the image.
 //!
-//!     cargo run --release -p friscy-benches --bin pack [RUNS]
+//!     cargo run --release -p friscy-benches --bin pack -- [-r RUNS] [--json FILE] [IMAGE...]
 
 use std::path::Path;
+use std::process::ExitCode;
 
-use friscy_benches::{argv, cpu_seconds, median, print_table};
+use anyhow::Result;
+use friscy_benches::options::{Options, bench};
+use friscy_benches::table::Table;
+use friscy_benches::{argv, cpu_seconds, median};
 use friscy_tests::oracle::{friscy_snap, work};
 
-fn main() {
-    let runs = std::env::args().nth(1).map_or(3, |n| n.parse().expect("RUNS is a number"));
-    let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut table = vec![row(&["image", "MB", "pack CPU s", "MB/CPU s", "app MB", "gzip -9 MB", "app/gzip"])];
+const IMAGES: [&str; 4] = ["tiny", "musl", "debian-min", "debian-python3"];
+
+fn main() -> ExitCode {
+    bench(3, &IMAGES, |options| Ok(vec![measure(options)?]))
+}
+
+fn measure(options: &Options) -> Result<Table> {
+    let columns = ["MB", "pack CPU s", "MB/CPU s", "app MB", "gzip -9 MB", "app/gzip"];
+    let mut table = Table::new(format!("Packing, median of {}", options.runs), &columns);
     let out = work().join("bench.wasm");
-    for name in ["tiny", "musl", "debian-min", "debian-python3"] {
+    for name in IMAGES.into_iter().filter(|name| options.wants(name)) {
         let image = work().join("images").join(format!("{name}.tar"));
         if !image.exists() {
             eprintln!("{} is missing: bash tests/images/build.sh {name}", image.display());
             continue;
         }
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let pack = [
-            text(&friscy_snap()),
-            text(&image),
-            "-o".into(),
-            text(&out),
-            "-q".into(),
-            "--".into(),
-            "/bin/sh".into(),
-        ];
-        let seconds = median(runs, || cpu_seconds(&pack));
-        let megabytes = |path: &Path| std::fs::metadata(path).expect("size").len() as f64 / 1e6;
+        let pack = argv(&[&text(&friscy_snap()), &text(&image), "-o", &text(&out), "-q", "--", "/bin/sh"]);
+        let seconds = median(options.runs, || cpu_seconds(&pack, None))?;
+        let megabytes = |path: &Path| -> Result<f64> { Ok(std::fs::metadata(path)?.len() as f64 / 1e6) };
         let gz = work().join("bench.gz");
-        cpu_seconds(&argv(&["sh", "-c", &format!("gzip -9 -c '{}' > '{}'", image.display(), gz.display())]));
-        let (size, app, gzip) = (megabytes(&image), megabytes(&out), megabytes(&gz));
-        let mut cells = row(&[name]);
-        cells.extend([size, seconds, size / seconds, app, gzip, app / gzip].map(|n| format!("{n:.2}")));
-        table.push(cells);
+        let gzip = format!("gzip -9 -c '{}' > '{}'", image.display(), gz.display());
+        cpu_seconds(&argv(&["sh", "-c", &gzip]), None)?;
+        let (size, app, gzip) = (megabytes(&image)?, megabytes(&out)?, megabytes(&gz)?);
+        table.row(name, [size, seconds, size / seconds, app, gzip, app / gzip].map(Some));
     }
-    print_table(&table);
+    Ok(table)
 }

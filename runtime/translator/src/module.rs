@@ -49,6 +49,8 @@ pub struct Batch {
     pub map: Vec<u8>,
     /// Functions in it.
     pub functions: u32,
+    /// Bytes of guest code that they are made of.
+    pub guest_bytes: u64,
 }
 
 /// Answer a request ([`Op::Translate`](friscy_formats::ring::Op::Translate)): translate what is worth it in the
@@ -67,6 +69,7 @@ pub fn batch(profile: &[u8], first_slot: u32) -> Option<Batch> {
         module: module(&output, first_slot),
         map: output.map.to_bytes(),
         functions,
+        guest_bytes: output.functions.iter().map(|function| function.guest_bytes).sum(),
     })
 }
 
