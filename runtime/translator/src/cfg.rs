@@ -208,32 +208,30 @@ pub(crate) fn spaces(profile: &Profile) -> Vec<Code> {
 /// Cut a space's code into regions.
 pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> Vec<Region> {
     let blocks = blocks(profile, code, supported);
-    let calls: BTreeSet<u64> = blocks
-        .values()
+    let calls: Addresses = blocks
+        .iter()
         .filter_map(|block| match block.end {
             End::Call { target, .. } => Some(target),
             _ => None,
         })
         .collect();
-    let index: BTreeMap<u64, usize> = blocks.keys().enumerate().map(|(i, &at)| (at, i)).collect();
     let mut sets = Sets((0..blocks.len()).collect());
-    for (i, block) in blocks.values().enumerate() {
-        let tail_call = |to: &u64| matches!(block.end, End::Jump(_) | End::Fall(_)) && calls.contains(to);
+    for (i, block) in blocks.iter().enumerate() {
+        let tail_call = |to: &u64| matches!(block.end, End::Jump(_) | End::Fall(_)) && calls.contains(*to);
         let next = match block.end {
             End::Interpret(at) => block_after(profile, code, at),
             _ => None,
         };
         for to in block.successors().filter(|to| !tail_call(to)).chain(block.resumes()).chain(next) {
-            if let Some(&j) = index.get(&to) {
+            if let Ok(j) = blocks.binary_search_by_key(&to, |block| block.start) {
                 sets.join(i, j);
             }
         }
     }
     // The cases of a `switch` belong to its function, whether or not anything else leads from one to the other.
-    let begins = |block: &Block| calls.contains(&block.start) || block.entry && block.pushes_frame();
-    let all: Vec<&Block> = blocks.values().collect();
+    let begins = |block: &Block| calls.contains(block.start) || block.entry && block.pushes_frame();
     let mut first = 0;
-    for function in all.chunk_by(|_, next| !begins(next)) {
+    for function in blocks.chunk_by(|_, next| !begins(next)) {
         let members: Vec<usize> =
             (0..function.len()).filter(|&i| function[i].jumped || function[i].switches()).collect();
         if members.iter().any(|&i| function[i].switches()) {
@@ -241,38 +239,38 @@ pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) 
         }
         first += function.len();
     }
-    let mut groups: BTreeMap<usize, Vec<Block>> = BTreeMap::new();
-    for (i, mut block) in blocks.into_values().enumerate() {
-        block.entry |= calls.contains(&block.start);
-        block.jumped &= !calls.contains(&block.start) && !block.pushes_frame();
-        groups.entry(sets.find(i)).or_default().push(block);
+    let mut groups: Vec<Vec<Block>> = vec![Vec::new(); blocks.len()];
+    for (i, mut block) in blocks.into_iter().enumerate() {
+        let called = calls.contains(block.start);
+        block.entry |= called;
+        block.jumped &= !called && !block.pushes_frame();
+        groups[sets.find(i)].push(block);
     }
     let mut regions = Vec::new();
-    for blocks in groups.into_values() {
+    for blocks in groups {
         split(blocks, &mut regions);
     }
     // Entries: whatever another region goes to.
-    let home: BTreeMap<u64, usize> = regions
-        .iter()
-        .enumerate()
-        .flat_map(|(i, region)| region.blocks.iter().map(move |block| (block.start, i)))
-        .collect();
-    let (mut targets, mut resumed) = (BTreeSet::new(), BTreeSet::new());
-    for (i, region) in regions.iter().enumerate() {
+    let (mut targets, mut resumed) = (Vec::new(), Vec::new());
+    for region in &regions {
+        let own = |to: &u64| region.blocks.binary_search_by_key(to, |block| block.start).is_ok();
         for block in &region.blocks {
-            targets.extend(block.successors().filter(|to| home.get(to).is_some_and(|&j| j != i)));
+            targets.extend(block.successors().filter(|to| !own(to)));
             resumed.extend(block.resumes());
             if let End::Interpret(at) = block.end {
                 targets.extend(block_after(profile, code, at));
             }
         }
     }
+    let (targets, resumed): (Addresses, Addresses) =
+        (targets.into_iter().collect(), resumed.into_iter().collect());
     for region in &mut regions {
         // Its first block is most likely the function's beginning, and others call it by pointer.
         region.blocks[0].jumped = false;
         for block in &mut region.blocks {
-            block.entry |= targets.contains(&block.start) || resumed.contains(&block.start);
-            block.jumped &= !resumed.contains(&block.start);
+            let resumes = resumed.contains(block.start);
+            block.entry |= resumes || targets.contains(block.start);
+            block.jumped &= !resumes;
         }
         region.share_switch();
     }
@@ -296,6 +294,24 @@ fn split(blocks: Vec<Block>, regions: &mut Vec<Region>) {
     }
     if !piece.is_empty() {
         regions.push(Region { blocks: piece });
+    }
+}
+
+/// A set that is asked more often than a tree would be worth.
+struct Addresses(Vec<u64>);
+
+impl FromIterator<u64> for Addresses {
+    fn from_iter<I: IntoIterator<Item = u64>>(addresses: I) -> Addresses {
+        let mut list: Vec<u64> = addresses.into_iter().collect();
+        list.sort_unstable();
+        list.dedup();
+        Addresses(list)
+    }
+}
+
+impl Addresses {
+    fn contains(&self, address: u64) -> bool {
+        self.0.binary_search(&address).is_ok()
     }
 }
 
@@ -340,38 +356,40 @@ fn block_after(profile: &Profile, code: &Code, at: u64) -> Option<u64> {
     Some(at + if low & 3 == 3 { 4 } else { 2 })
 }
 
-fn blocks(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> BTreeMap<u64, Block> {
+/// All blocks, ascending.
+fn blocks(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> Vec<Block> {
     let started = |at: u64| {
         code.pages
             .get(&(at / PAGE as u64))
             .is_some_and(|&page| marked(&profile.pages[page as usize].starts, (at % PAGE as u64) as u16))
     };
-    let mut insns: BTreeMap<u64, Option<Insn>> = BTreeMap::new();
-    let mut leaders: BTreeMap<u64, bool> = BTreeMap::new();
+    // Ascending, since pages are; what is not translated has none.
+    let mut insns: Vec<(u64, Option<Insn>)> = Vec::new();
+    // Where blocks begin, and whether control came in there.
+    let mut leaders: Vec<(u64, bool)> = Vec::new();
+    let mut samples: Vec<(u64, u64)> = Vec::new();
     for (&number, &page) in &code.pages {
         let base = number * PAGE as u64;
         let page = &profile.pages[page as usize];
         for at in (0..PAGE as u16).step_by(2).filter(|&at| marked(&page.starts, at)) {
             let address = base + u64::from(at);
-            insns.insert(address, decode(profile, code, address).filter(|insn| supported(insn)));
+            insns.push((address, decode(profile, code, address).filter(|insn| supported(insn))));
             if marked(&page.entered, at) {
-                leaders.insert(address, true);
+                leaders.push((address, true));
             }
         }
         // Blocks end with their page.
-        leaders.entry(base).or_insert(false);
+        leaders.push((base, false));
+        samples.extend(page.samples.iter().map(|&(at, count)| (base + u64::from(at), u64::from(count))));
     }
-    for (&at, insn) in &insns {
+    for (at, insn) in &insns {
         let Some(insn) = insn else {
-            if let Some(next) = block_after(profile, code, at) {
-                leaders.entry(next).or_insert(false);
-            }
+            leaders.extend(block_after(profile, code, *at).map(|next| (next, false)));
             continue;
         };
         if insn.straddles() {
             // A block of its own, in front of which its second page is asked for.
-            leaders.entry(at).or_insert(false);
-            leaders.entry(insn.next()).or_insert(false);
+            leaders.extend([(*at, false), (insn.next(), false)]);
         }
         let target = match insn.row.format {
             Format::B => Some(insn.at.wrapping_add_signed(field::imm_b(insn.raw).into())),
@@ -379,43 +397,41 @@ fn blocks(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) -> bool) -> 
             _ => None,
         };
         if target.is_some() || insn.row.instr == Instr::Jalr {
-            leaders.entry(insn.next()).or_insert(false);
+            leaders.push((insn.next(), false));
         }
-        if let Some(target) = target {
-            leaders.entry(target).or_insert(false);
-        }
+        leaders.extend(target.map(|target| (target, false)));
     }
-    let mut samples: BTreeMap<u64, u64> = BTreeMap::new();
-    for (&number, &page) in &code.pages {
-        for &(at, count) in &profile.pages[page as usize].samples {
-            *samples.entry(number * PAGE as u64 + u64::from(at)).or_default() += u64::from(count);
-        }
-    }
-    let mut blocks = BTreeMap::new();
-    for (&start, &entry) in leaders.iter().filter(|&(&at, _)| started(at)) {
-        let block = block(start, entry, &insns, &leaders);
+    samples.sort_unstable();
+    // Those at which control came in first, so that they stay.
+    leaders.sort_unstable_by_key(|&(at, entered)| (at, !entered));
+    leaders.dedup_by_key(|&mut (at, _)| at);
+    let ends: Addresses = leaders.iter().map(|&(at, _)| at).collect();
+    let mut blocks = Vec::new();
+    for &(start, entry) in leaders.iter().filter(|&&(at, _)| started(at)) {
+        let block = block(start, entry, &insns, &ends);
         let end = block.insns.last().map_or(start + 1, Insn::next);
-        let samples = samples.range(start..end).map(|(_, &count)| count).sum();
-        blocks.insert(start, Block { samples, ..block });
+        let from = samples.partition_point(|&(at, _)| at < start);
+        let hits = samples[from..].iter().take_while(|&&(at, _)| at < end);
+        blocks.push(Block { samples: hits.map(|&(_, count)| count).sum(), ..block });
     }
     blocks
 }
 
-fn block(
-    start: u64,
-    entry: bool,
-    insns: &BTreeMap<u64, Option<Insn>>,
-    leaders: &BTreeMap<u64, bool>,
-) -> Block {
+fn block(start: u64, entry: bool, insns: &[(u64, Option<Insn>)], leaders: &Addresses) -> Block {
     let mut list: Vec<Insn> = Vec::new();
     let mut at = start;
+    let mut rest = insns[insns.partition_point(|&(at, _)| at < start)..].iter();
     let end = loop {
-        let insn = match insns.get(&at) {
-            _ if at != start && leaders.contains_key(&at) => break End::Fall(at),
+        if at != start && leaders.contains(at) {
+            break End::Fall(at);
+        }
+        let insn = match rest.find(|&&(other, _)| other >= at) {
+            Some(&(found, insn)) if found == at => match insn {
+                Some(insn) => insn,
+                None => break End::Interpret(at),
+            },
             // Never decoded: it was not executed.
-            None => break End::Fall(at),
-            Some(None) => break End::Interpret(at),
-            Some(Some(insn)) => *insn,
+            _ => break End::Fall(at),
         };
         list.push(insn);
         at = insn.next();

@@ -115,31 +115,33 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
         })
         .collect();
     let spaces = cfg::spaces(profile);
+    let most = |region: &Region| options.bytes_per_sample.map_or(u64::MAX, |most| most * region.samples());
+    let may_be_worth_it =
+        |region: &Region| worth(region) && most(region) > region.guest_bytes() * EXPANSION_MIN;
     let mut shapes: Vec<Shape> = Vec::new();
     for (space, code) in spaces.iter().enumerate() {
         let found = cfg::regions(profile, code, &|insn| ops::supported(insn) || step::supported(insn));
-        shapes.extend(found.into_iter().filter_map(|region| Shape::of(space, region)));
+        let found = found.into_iter().filter(may_be_worth_it);
+        shapes.extend(found.filter_map(|region| Shape::of(space, region)));
     }
-    let most =
-        |shape: &Shape| options.bytes_per_sample.map_or(u64::MAX, |most| most * shape.region.samples());
-    shapes.retain(|shape| worth(shape) && most(shape) > shape.region.guest_bytes() * EXPANSION_MIN);
     // Hottest first; a stable sort, so that the order is that of addresses otherwise.
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.region.samples()));
     // Functions know the slots of others: when some do not stay, the rest is written anew.
     let bodies = loop {
-        let bodies = bodies(&spaces, &shapes, options);
         let mut spent = 0;
-        let stays = shapes.iter().zip(&bodies).map(|(shape, body)| {
-            let worth_it = body.len() as u64 <= most(shape);
+        let written = bodies(&spaces, &shapes, options).zip(&shapes).map(|(body, shape)| {
+            let worth_it = body.len() as u64 <= most(&shape.region);
             spent += if worth_it { body.len() } else { 0 };
-            worth_it && spent <= options.budget_bytes
+            (spent <= options.budget_bytes).then_some(worth_it.then_some(body))
         });
-        let stays: Vec<bool> = stays.collect();
-        if !stays.contains(&false) {
-            break bodies;
+        // What is behind the end of the budget is not written.
+        let written: Vec<Option<Vec<u8>>> = written.map_while(|body| body).collect();
+        let stay: Vec<bool> = written.iter().map(Option::is_some).collect();
+        if stay.len() == shapes.len() && !stay.contains(&false) {
+            break written.into_iter().flatten().collect::<Vec<_>>();
         }
-        let mut stays = stays.into_iter();
-        shapes.retain(|_| stays.next() == Some(true));
+        let mut stay = stay.into_iter();
+        shapes.retain(|_| stay.next() == Some(true));
     };
     let slots = Slots::of(&shapes, options);
     for (number, (shape, body)) in shapes.iter().zip(bodies).enumerate() {
@@ -255,10 +257,10 @@ impl Slots {
     }
 }
 
-fn bodies(spaces: &[Code], shapes: &[Shape], options: Options) -> Vec<Vec<u8>> {
+fn bodies(spaces: &[Code], shapes: &[Shape], options: Options) -> impl Iterator<Item = Vec<u8>> {
     let slots = Slots::of(shapes, options);
     let numbered = shapes.iter().zip(options.first_slot..);
-    numbered.map(|(shape, slot)| function(&spaces[shape.space], shape, &slots, slot, options)).collect()
+    numbered.map(move |(shape, slot)| function(&spaces[shape.space], shape, &slots, slot, options))
 }
 
 fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
@@ -282,8 +284,8 @@ fn finish(mut output: Output, profile: &Profile, spaces: &[Code]) -> Output {
 }
 
 /// Entering costs some thirty instructions: less than a few of them are the interpreter's, unless they are hot.
-fn worth(shape: &Shape) -> bool {
-    shape.region.instructions() >= 3 || shape.region.samples() > 0
+fn worth(region: &Region) -> bool {
+    region.instructions() >= 3 || region.samples() > 0
 }
 
 fn page_of(address: u64) -> u64 {
