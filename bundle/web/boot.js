@@ -21,8 +21,10 @@ import { current } from "./theme.js";
 const FONT = 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';
 /** What the terminal keeps free for its scroll bar. */
 const SCROLLBAR = 14;
-/** A start that takes so long shows that it does; a program that says nothing for so long gets its terminal all the same. */
+/** A start that takes so long shows that it does. */
 const SLOW_MS = 250;
+/** A program that has said nothing for so long gets its terminal all the same. It starts slowly as it is: not before. */
+const SILENT_MS = 3000;
 /** From the first screen to the terminal, when nobody types. */
 const TERMINAL_MS = 100;
 /** Keys that have no text of their own, as a terminal sends them. @type {Record<string, string>} */
@@ -121,6 +123,8 @@ const typed = [];
 let screen;
 let drawn = false;
 let drawing = false;
+/** {@link SLOW_MS} are over. */
+let slow = false;
 
 /** What the machine says before the terminal is there. @param {FromWorker} message */
 function welcome(message) {
@@ -130,7 +134,8 @@ function welcome(message) {
       return;
     case "ready":
       screen = new FirstScreen(/** @type {NonNullable<typeof size>} */ (size), !message.manifest.entry.tty);
-      setTimeout(() => !drawn && loadTerminal(), SLOW_MS);
+      if (slow) show();
+      setTimeout(() => !drawn && loadTerminal(), SILENT_MS);
       return;
     case "output":
       if (!screen?.write(message.bytes)) return loadTerminal();
@@ -143,16 +148,23 @@ function welcome(message) {
   }
 }
 
-/** Puts the first screen on the page, unless the terminal has taken its place. */
-function draw() {
+/** Puts the first screen on the page, unless the terminal has taken its place. @returns {boolean} whether it did */
+function show() {
   const first = document.getElementById("first");
-  drawing = false;
-  if (!first || !screen?.able) return;
+  if (!first || !screen?.able) return false;
   first.replaceChildren(screen.nodes(current()));
-  if (drawn) return;
+  if (document.body.dataset.state === "loading") {
+    document.body.dataset.state = "running";
+    element("status").textContent = "running";
+  }
+  return true;
+}
+
+/** Shows what the program has said. */
+function draw() {
+  drawing = false;
+  if (!show() || drawn) return;
   drawn = true;
-  document.body.dataset.state = "running";
-  element("status").textContent = "running";
   mark("drawn");
   // Not in the way of this frame, which other threads and processes still bring to the screen.
   setTimeout(loadTerminal, TERMINAL_MS);
@@ -191,7 +203,12 @@ document.addEventListener("keydown", key);
 document.addEventListener("paste", paste);
 document.addEventListener("pointerdown", loadTerminal);
 
-setTimeout(() => document.body.toggleAttribute("data-slow", true), SLOW_MS);
+setTimeout(() => {
+  slow = true;
+  // The program runs and says nothing yet: that is shown as an empty screen, and costs no frames.
+  if (screen) show();
+  else document.body.toggleAttribute("data-slow", true);
+}, SLOW_MS);
 const first = start();
 
 /** What main.js finds. */
