@@ -30,6 +30,7 @@ const demoImage = () => built("demo.tar");
 
 /** What wasm-bindgen made of ../translator, loaded. */
 export async function translator() {
+  mkdirSync(work, { recursive: true });
   // Outside of a package Node knows a module by its name only.
   const path = `${work}translator.mjs`;
   copyFileSync(built("translator/translator.js"), path);

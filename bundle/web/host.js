@@ -18,7 +18,7 @@ const BUDGET_MIN = 100_000;
 const BUDGET_MAX = 8_000_000;
 /** How long a slice should take: input waits no longer than that. */
 const SLICE_MS = 8;
-/** How long the guest runs without output before hot code is translated all the same. */
+/** How long the guest runs without output before hot code is translated all the same, if the host does not say. */
 const PATIENCE_MS = 500;
 /** setTimeout's longest. */
 const TIMEOUT_MAX_MS = 0x7fffffff;
@@ -39,6 +39,7 @@ export { AppError };
  *   store beside the file; `again`: what came before was damaged
  * @property {(engine: Engine) => Promise<import("./translator.js").Translator>} [translator]
  *   asked for once, when there is hot code that nobody foresaw; without it such code is interpreted
+ * @property {number} [patienceMs] how long the guest runs without output before it is asked for
  * @property {(functions: number) => void} [translated] so many functions more are in use
  * @property {(stage: Stage) => void} [reached] the end of a stage of opening, once each, for who measures
  */
@@ -219,7 +220,7 @@ export class Machine {
     this.#host.reached?.("first-instruction");
     // What was written before the freeze needs no instruction to be written again.
     this.#serve();
-    const latest = performance.now() + PATIENCE_MS;
+    const latest = performance.now() + (this.#host.patienceMs ?? PATIENCE_MS);
     for (;;) {
       if (this.#stopped) await new Promise(() => {});
       this.#flushCompletions();

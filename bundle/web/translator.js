@@ -5,8 +5,10 @@
 // out in another thread (translate.js), compiled in yet others by V8, and used
 // between two slices. Loaded with the first request, never before there is output.
 
-/** Modules that are kept, of 128 KB of code at most; for the next one the oldest goes. */
+/** Modules that are kept, of 128 KB of code at most; for the next one another goes. */
 const MODULES_MAX = 128;
+/** Which goes of so many, the oldest first. */
+const oldest = () => 0;
 
 /** @typedef {{ slots: number, engine: string }} Able how many slots a module needs, and the digest of the engine that it is for */
 /** @typedef {{ profile: Uint8Array<ArrayBuffer>, first: number }} Request code that is hot, and the first of its slots */
@@ -27,17 +29,19 @@ export class Translator {
   #slots = 0;
   /** First slots of the modules in the table, the oldest first. @type {number[]} */
   #live = [];
-  /** First of slots that nothing came into. @type {number | undefined} */
-  #free;
+  /** First slots of stretches with nothing in them. @type {number[]} */
+  #free = [];
   #max;
+  #victim;
 
   /**
    * @param {import("./host.js").Engine} engine
    * @param {Thread} thread has just been started
    * @param {number} [max] modules that are kept
+   * @param {(live: number) => number} [victim] which of so many goes, the oldest first; the oldest, but for tests
    */
-  static async start(engine, thread, max = MODULES_MAX) {
-    const translator = new Translator(engine.exports, thread, max);
+  static async start(engine, thread, max = MODULES_MAX, victim = oldest) {
+    const translator = new Translator(engine.exports, thread, max, victim);
     /** @type {Able} */
     const able = await translator.#answer();
     // Engine and translated code call each other in ways that change from version to version.
@@ -49,27 +53,39 @@ export class Translator {
     return translator;
   }
 
-  /** @param {WebAssembly.Exports} engine @param {Thread} thread @param {number} max */
-  constructor(engine, thread, max) {
+  /** @param {WebAssembly.Exports} engine @param {Thread} thread @param {number} max @param {(live: number) => number} victim */
+  constructor(engine, thread, max, victim) {
     this.#engine = engine;
     this.#thread = thread;
     this.#max = max;
+    this.#victim = victim;
   }
 
   /** Answers a request. @param {Uint8Array<ArrayBuffer>} profile @returns {Promise<number>} functions that were added */
   async translate(profile) {
     const first = this.#room();
-    this.#free = first;
     this.#thread.postMessage({ profile, first }, [profile.buffer]);
     /** @type {Batch | undefined} */
     const batch = await this.#answer();
-    if (!batch) return 0;
+    if (!batch) {
+      this.#free.push(first);
+      return 0;
+    }
     const { memory, friscy_table } = this.#engine;
     await WebAssembly.instantiate(batch.module, { friscy: { memory, friscy_table } });
-    this.#free = undefined;
     this.#live.push(first);
     this.#tell(batch.map);
     return batch.functions;
+  }
+
+  /** The code of one module goes, and is interpreted again; nothing if there is none. Between two slices only. */
+  evict() {
+    const { friscy_table, friscy_remove_translations } = this.#engine;
+    const [first] = this.#live.splice(this.#victim(this.#live.length), 1);
+    if (first === undefined) return;
+    friscy_remove_translations(first, this.#slots);
+    for (let slot = first; slot < first + this.#slots; slot += 1) friscy_table.set(slot, null);
+    this.#free.push(first);
   }
 
   /** What the thread says next. @returns {Promise<any>} */
@@ -87,13 +103,8 @@ export class Translator {
 
   /** Empty slots for a module; the first. */
   #room() {
-    const { friscy_table, friscy_remove_translations } = this.#engine;
-    if (this.#free !== undefined) return this.#free;
-    if (this.#live.length < this.#max) return friscy_table.grow(this.#slots);
-    const first = /** @type {number} */ (this.#live.shift());
-    friscy_remove_translations(first, this.#slots);
-    for (let slot = first; slot < first + this.#slots; slot += 1) friscy_table.set(slot, null);
-    return first;
+    if (this.#live.length >= this.#max) this.evict();
+    return this.#free.pop() ?? this.#engine.friscy_table.grow(this.#slots);
   }
 
   /** Where new functions can be entered. @param {Uint8Array} map */

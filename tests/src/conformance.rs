@@ -157,12 +157,12 @@ fn checks(outcome: &Outcome) -> BTreeSet<String> {
     passed
 }
 
-/// A suite's part of the page; `how` says when and by which command it was run.
-pub fn section(suite: &str, how: &str, verdicts: &[Verdict], causes: &Causes) -> String {
+/// A suite's part of the page, under a title; `how` says when and by which command it was run.
+pub fn section((suite, title): (&str, &str), how: &str, verdicts: &[Verdict], causes: &Causes) -> String {
     let passed = |of: fn(&Verdict) -> &Side| verdicts.iter().filter(|v| of(v).code == Some(0)).count();
     let inner = |of: fn(&Verdict) -> &Side| verdicts.iter().map(|v| of(v).checks.len()).sum::<usize>();
     let mut text = format!(
-        "## {suite}\n\n{how}\n\n| | run | qemu-riscv64 | here |\n|---|---|---|---|\n| cases that pass | {} | {} | {} |\n",
+        "## {title}\n\n{how}\n\n| | run | qemu-riscv64 | here |\n|---|---|---|---|\n| cases that pass | {} | {} | {} |\n",
         verdicts.len(),
         passed(|v| &v.reference),
         passed(|v| &v.ours)
@@ -193,8 +193,10 @@ const PAGE: &str = "docs/CONFORMANCE.md";
 const HEAD: &str = "# Conformance
 
 Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here, case by
-case. Here is the interpreter and the kernel linked natively, unless the command says `--packed`. What does not end
-within the limit (seconds) does not pass. A suite that is not on this page has not been run to its end. Written by
+case. Here is the interpreter and the kernel linked natively, unless the title says otherwise: then each case was packed
+by itself, and run by `friscy-snap run` with all that it executed translated before (`--translated`), or by Node, which
+translates meanwhile with the page's translator (`--in-page`). What does not end within the limit (seconds) does not
+pass. A suite that is not on this page has not been run to its end. Written by
 
     cargo run --release -p friscy-tests --bin suite -- all
 
@@ -246,7 +248,9 @@ mod tests {
         assert!(!verdict.explained("python", &Causes::parse("python\ttest.n.*\twhy\n")));
         let plain = Verdict { name: "p".into(), reference: side(0, ""), ours: side(1, "") };
         assert_eq!(plain.lost(), ["p"]);
-        assert!(section("python", "Run.", &[verdict], &causes).contains("- `test.m.C.test_b`: why"));
+        assert!(
+            section(("python", "python"), "Run.", &[verdict], &causes).contains("- `test.m.C.test_b`: why")
+        );
     }
 
     #[test]

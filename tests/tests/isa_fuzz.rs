@@ -2,9 +2,9 @@
 //!
 //! `FRISCY_SEED=n cargo test -p friscy-tests --test isa_fuzz` replays a run; `FRISCY_FUZZ_BATCHES=n` makes it longer.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use friscy_tests::isa_fuzz::generate::{self, Body};
-use friscy_tests::isa_fuzz::machine::{Mode, ours, qemu, translated};
+use friscy_tests::isa_fuzz::machine::{Mixed, Mode, mixed, ours, qemu, translated};
 use friscy_tests::isa_fuzz::{Rng, program};
 
 /// Cases in one ELF.
@@ -134,6 +134,18 @@ fn random_programs_end_as_under_qemu() -> Result<()> {
     Ok(())
 }
 
+/// Fails, and shows the first case that differs.
+fn same(theirs: &[u8], mine: &[u8], bodies: &[Body]) -> Result<()> {
+    let Some(case) = differs(theirs, mine) else { return Ok(()) };
+    let states = case * program::STATE..(case + 1) * program::STATE;
+    let difference = match (theirs.get(states.clone()), mine.get(states)) {
+        (Some(theirs), Some(mine)) => state_difference(theirs, mine),
+        _ => "only memory, or the length of the output".to_owned(),
+    };
+    let listing = bodies.get(case).map(Body::listing).unwrap_or_default();
+    bail!("case {case}, {} and {} bytes:\n{listing}{difference}", theirs.len(), mine.len())
+}
+
 /// The same programs, translated: every register, flag and byte that they leave behind is the same.
 #[test]
 fn translated_programs_end_as_under_qemu() -> Result<()> {
@@ -146,14 +158,44 @@ fn translated_programs_end_as_under_qemu() -> Result<()> {
         let bodies: Vec<Body> = (0..TRANSLATED_CASES).map(|_| generate::body(&mut rng, 160)).collect();
         let elf = program::elf(seed, &bodies, ROUNDS);
         let (theirs, mine) = (qemu(&elf, &directory)?, translated(&elf, &directory)?);
-        if let Some(case) = differs(&theirs, &mine) {
-            let states = case * program::STATE..(case + 1) * program::STATE;
-            let difference = match (theirs.get(states.clone()), mine.get(states)) {
-                (Some(theirs), Some(mine)) => state_difference(theirs, mine),
-                _ => "only memory, or the length of the output".to_owned(),
-            };
-            let listing = bodies.get(case).map(Body::listing).unwrap_or_default();
-            bail!("seed {seed}, case {case}:\n{listing}{difference}");
+        same(&theirs, &mine, &bodies).with_context(|| format!("seed {seed}"))?;
+    }
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// Cases in one ELF that runs long enough to be translated meanwhile.
+const MIXED_CASES: usize = 8;
+/// Instructions of all of them: the interpreter asks for a translation after 8 million.
+const MIXED_INSTRUCTIONS: u64 = 120_000_000;
+
+/// Long programs whose code is translated while they run, by the page's translator; goes again at random times; is
+/// in part translated before, frozen in the middle and thawed: they end as under qemu-riscv64.
+#[test]
+fn programs_whose_code_comes_and_goes_end_as_under_qemu() -> Result<()> {
+    let directory = std::env::temp_dir().join(format!("friscy-mixed-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let seed = number("FRISCY_SEED").unwrap_or_else(fresh_seed);
+    println!("FRISCY_SEED={seed}");
+    for seed in seed..seed + number("FRISCY_FUZZ_BATCHES").unwrap_or(1) {
+        let mut rng = Rng(seed);
+        // Some write to their own code: under qemu-riscv64 each time takes a signal, minutes in a long program. And SC
+        // may fail wherever a slice ends, which it does not there.
+        let bodies = std::iter::repeat_with(|| generate::body(&mut rng, 160));
+        let constant = |body: &Body| ["fence.i", " sc."].iter().all(|word| !body.listing().contains(word));
+        let bodies: Vec<Body> = bodies.filter(constant).take(MIXED_CASES).collect();
+        let (_, retired) = ours(&program::elf(seed, &bodies, ROUNDS), Mode::Decoded(u64::MAX))?;
+        // As many as its register can count.
+        let rounds = (MIXED_INSTRUCTIONS * u64::from(ROUNDS) / retired).min(0x7_ffff) as u32;
+        let elf = program::elf(seed, &bodies, rounds);
+        let theirs = qemu(&elf, &directory)?;
+        let after = rng.below(MIXED_INSTRUCTIONS / 2);
+        for how in [Mixed::InPage, Mixed::Evicted, Mixed::Frozen(after)] {
+            let named = || format!("seed {seed}, {how:?}");
+            let (mine, functions) = mixed(&elf, &directory, how, seed).with_context(named)?;
+            same(&theirs, &mine, &bodies).with_context(named)?;
+            ensure!(functions > 0, "{}: nothing was translated", named());
+            println!("{}: {functions} functions", named());
         }
     }
     std::fs::remove_dir_all(&directory)?;

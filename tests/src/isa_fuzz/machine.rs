@@ -1,13 +1,13 @@
 //! The two that run a program: `qemu-riscv64`, and our hart over a flat memory.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 use friscy_runtime::hart::{CodeCache, Exit, Library, Registers, run, step};
 use friscy_runtime::mm::{PAGE, Window, perm};
 
-use crate::oracle::friscy_snap;
+use crate::oracle::{friscy_snap, repository};
 
 /// What the program wrote when `qemu-riscv64` ran it.
 pub fn qemu(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
@@ -29,22 +29,59 @@ pub fn qemu(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
 
 /// What the program wrote when it was packed with all of its code translated, and run.
 pub fn translated(elf: &[u8], directory: &Path) -> Result<Vec<u8>> {
+    let app = pack(elf, directory, &["--aot", "all", "--aot-size", "1g", "--train", "/program"])?;
+    let run =
+        Command::new(friscy_snap()).args(["run", "--tty=false", "--compile", "first"]).arg(&app).output();
+    Ok(succeeded(run?)?.0)
+}
+
+/// Code that comes and goes while the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mixed {
+    /// Nothing is translated before, everything that is hot meanwhile, by the page's translator in Node.
+    InPage,
+    /// The same, and at random times some of it goes again.
+    Evicted,
+    /// The same, with some code translated before; frozen after so many instructions and thawed.
+    Frozen(u64),
+}
+
+/// What the program wrote when Node ran it so, and how many functions were translated meanwhile.
+pub fn mixed(elf: &[u8], directory: &Path, how: Mixed, seed: u64) -> Result<(Vec<u8>, u64)> {
+    let until = match how {
+        Mixed::Frozen(after) => format!("instructions:{after}"),
+        _ => "entry".to_owned(),
+    };
+    let some = ["--aot", "all", "--aot-size", "100k", "--train", "/program", "--until", &until];
+    let app = pack(elf, directory, if until == "entry" { &["--aot", "off"] } else { &some })?;
+    let seed = if how == Mixed::InPage { 0 } else { seed as u32 | 1 };
+    let mut node = Command::new("node");
+    node.arg(repository().join("bundle/test/mixed.mjs")).arg(&app).arg(seed.to_string());
+    let (stdout, said) = succeeded(node.output().context("node does not start")?)?;
+    let count = said.rsplit("translated ").next().and_then(|rest| rest.split(',').next()?.parse().ok());
+    Ok((stdout, count.with_context(|| said.clone())?))
+}
+
+/// An app that holds nothing but the program.
+fn pack(elf: &[u8], directory: &Path, options: &[&str]) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let root = directory.join("root");
     std::fs::create_dir_all(&root)?;
     std::fs::write(root.join("program"), elf)?;
     std::fs::set_permissions(root.join("program"), std::fs::Permissions::from_mode(0o755))?;
     let (image, app) = (directory.join("image.tar"), directory.join("app.wasm"));
-    let run = |command: &mut Command| -> Result<Vec<u8>> {
-        let output = command.output().with_context(|| format!("{command:?}"))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
-        Ok(output.stdout)
-    };
-    run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg("."))?;
-    let pack = ["-q", "--tty=false", "--aot", "all", "--aot-size", "1g", "--train", "/program", "-o"];
-    run(Command::new(friscy_snap()).arg(&image).args(pack).arg(&app).args(["--", "/program"]))?;
-    run(Command::new(friscy_snap()).args(["run", "--tty=false", "--compile", "first"]).arg(&app))
+    succeeded(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg(".").output()?)?;
+    let mut command = Command::new(friscy_snap());
+    command.arg(&image).args(["-q", "--tty=false"]).args(options).arg("-o").arg(&app);
+    succeeded(command.args(["--", "/program"]).output()?)?;
+    Ok(app)
+}
+
+/// What a command wrote to its two streams. It must have succeeded.
+fn succeeded(output: Output) -> Result<(Vec<u8>, String)> {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{}: {said}", output.status);
+    Ok((output.stdout, said))
 }
 
 /// How our side executes.
