@@ -11,7 +11,7 @@ use friscy_formats::boot::Boot;
 use friscy_tests::native::{Disk, NativeHost};
 use friscy_tests::oracle::{ENV, LIMIT, friscy_snap, repository};
 use friscy_translator::module::batch;
-use friscy_translator::{Options, translate};
+use friscy_translator::{Fma, Options, translate};
 
 use crate::{median, node_host, succeed};
 
@@ -46,7 +46,13 @@ pub struct Figures {
 pub fn measure(subject: &Subject<'_>, nodes: &[&str], runs: usize, folder: &Path) -> Result<Figures> {
     std::fs::create_dir_all(folder)?;
     let profile = profile(subject)?;
-    let options = Options { bytes_per_sample: None, budget_bytes: usize::MAX, first_slot: 0, step_type: 0 };
+    let options = Options {
+        bytes_per_sample: None,
+        budget_bytes: usize::MAX,
+        first_slot: 0,
+        step_type: 0,
+        fma: Fma::Both,
+    };
     let output = translate(&profile, options);
     let guest: u64 = output.functions.iter().map(|function| function.guest_bytes).sum();
     let guest = guest as f64;
@@ -70,7 +76,7 @@ pub fn measure(subject: &Subject<'_>, nodes: &[&str], runs: usize, folder: &Path
     for (number, request) in requests(profile).iter().enumerate() {
         let request = request.to_bytes();
         std::fs::write(folder.join(format!("request-{number}")), &request)?;
-        sizes.push(batch(&request, 0).map_or(0.0, |batch| batch.guest_bytes as f64));
+        sizes.push(batch(&request, 0, false).map_or(0.0, |batch| batch.guest_bytes as f64));
     }
     let translated = |node: &&str| {
         let mut command = script(node, "translate.mjs");

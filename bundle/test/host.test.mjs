@@ -5,10 +5,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { AppError, Machine } from "../web/host.js";
-import { app } from "./fake.mjs";
+import { app, section } from "./fake.mjs";
 
-/** A machine whose output is collected. @param {Partial<import("../web/host.js").Host>} [changes] */
-async function open(changes = {}) {
+/** A machine whose output is collected. @param {Partial<import("../web/host.js").Host>} [changes] @param {Buffer} [bytes] of its app */
+async function open(changes = {}, bytes = app()) {
   let text = "";
   /** @type {(() => void)[]} */
   let listeners = [];
@@ -20,7 +20,7 @@ async function open(changes = {}) {
     },
     ...changes,
   };
-  const machine = await Machine.open(await WebAssembly.compile(app()), host);
+  const machine = await Machine.open(await WebAssembly.compile(new Uint8Array(bytes)), host);
   return {
     machine,
     output: () => text,
@@ -42,6 +42,24 @@ test("lines go in, answers come out, the exit code is told", async () => {
   assert.equal(await code, 7);
   assert.match(guest.output(), /bye\n$/);
 });
+
+for (const [what, fused, taken] of /** @type {[string, string, boolean][]} */ ([
+  ["are instantiated, once there is output", "\0asm\x01\0\0\0", true],
+  ["are left out where the engine does not take them", "\0asm\x01\0\0\0?", false],
+])) {
+  test(`second forms of functions ${what}`, async (context) => {
+    const { mock } = context.mock.method(WebAssembly, "instantiate");
+    const guest = await open({}, Buffer.concat([app(), section("friscy.fused", new TextEncoder().encode(fused))]));
+    assert.equal(mock.callCount(), 1);
+    const code = guest.machine.run();
+    await guest.until("fake engine\n> ");
+    guest.type("exit 3\n");
+    assert.equal(await code, 3);
+    assert.equal(mock.callCount(), 2);
+    const made = await mock.calls[1].result?.then(() => true).catch(() => false);
+    assert.equal(made, taken);
+  });
+}
 
 test("the end of input reaches the guest", async () => {
   const guest = await open();

@@ -21,13 +21,15 @@ function random(bound) {
 }
 
 const evicting = state !== 0;
-const { slots, translate } = await translator();
+const { probe, slots, translate } = await translator();
+const probed = WebAssembly.instantiate(probe()).then(({ instance }) => /** @type {any} */ (instance.exports).fuses() === 1);
+const fuses = await probed.catch(() => false);
 /** @type {import("../web/translator.js").Thread} */
 const thread = {
   onmessage: null,
   onerror: null,
   postMessage({ profile, first }) {
-    setImmediate(() => thread.onmessage?.({ data: translate(profile, first) }));
+    setImmediate(() => thread.onmessage?.({ data: translate(profile, first, fuses) }));
   },
   terminate() {},
 };

@@ -85,7 +85,7 @@ async function crowded(times, engine) {
     onerror: null,
     postMessage({ profile, first }) {
       firsts.add(first);
-      setImmediate(() => thread.onmessage?.({ data: translate(profile, first) }));
+      setImmediate(() => thread.onmessage?.({ data: translate(profile, first, false) }));
     },
     terminate() {},
   };

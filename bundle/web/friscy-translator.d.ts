@@ -4,7 +4,8 @@ declare const FRISCY_ENGINE: string;
 declare module "friscy-translator" {
   export default function init(options: { module_or_path: WebAssembly.Module | BufferSource }): Promise<unknown>;
   export function slots(): number;
-  export function translate(profile: Uint8Array, first_slot: number): Batch | undefined;
+  export function probe(): Uint8Array<ArrayBuffer>;
+  export function translate(profile: Uint8Array, first_slot: number, fuses: boolean): Batch | undefined;
   export class Batch {
     free(): void;
     readonly functions: number;

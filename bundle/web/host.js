@@ -124,8 +124,10 @@ export class Machine {
   #writes = new Set();
   /** Ends the wait of an idle machine. @type {(() => void) | undefined} */
   #wake;
-  /** The engine was told that there is a translator. */
+  /** It is time for translated code; the engine was told if there is a translator. */
   #translates = false;
+  /** The app, until then. @type {WebAssembly.Module | undefined} */
+  #module;
   /** @type {Promise<import("./translator.js").Translator> | undefined} */
   #translator;
   #budget = BUDGET;
@@ -152,6 +154,7 @@ export class Machine {
       instance = await WebAssembly.instantiate(module, /** @type {any} */ (imports(module, memory, heard)));
       host.reached?.("instantiate");
       machine = new Machine(instance, host, engine_digest);
+      machine.#module = module;
       /** @type {() => void} */ (instance.exports.friscy_thaw)();
       host.reached?.("thaw");
     } catch (error) {
@@ -304,9 +307,20 @@ export class Machine {
 
   /** From now on the engine asks for translations of what is hot. */
   #beginToTranslate() {
-    if (this.#translates || !this.#host.translator) return;
+    if (this.#translates) return;
     this.#translates = true;
-    this.#complete(EVENT_TRANSLATOR, 1);
+    this.#fuse();
+    if (this.#host.translator) this.#complete(EVENT_TRANSLATOR, 1);
+  }
+
+  /** Puts second forms of translated functions into the table, if multiplication and addition are fused here. */
+  async #fuse() {
+    const [fused] = this.#module ? WebAssembly.Module.customSections(this.#module, "friscy.fused") : [];
+    this.#module = undefined;
+    if (!fused) return;
+    const { memory, friscy_table } = this.#engine.exports;
+    // Without relaxed SIMD the first forms stay.
+    await WebAssembly.instantiate(fused, /** @type {any} */ ({ friscy: { memory, friscy_table } })).catch(() => {});
   }
 
   /** @param {bigint} token @param {Uint8Array<ArrayBuffer>} profile */

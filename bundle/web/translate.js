@@ -3,7 +3,10 @@
 // Node: guest code in, modules out. The work is ../translator's, which is Rust,
 // the same as the packer's and the native host's.
 
-import init, { slots, translate } from "friscy-translator";
+import init, { probe, slots, translate } from "friscy-translator";
+
+/** Whether this engine multiplies and adds in one instruction. */
+let fuses = false;
 
 /**
  * The first message.
@@ -12,6 +15,12 @@ import init, { slots, translate } from "friscy-translator";
  */
 export async function begin(wasm) {
   await init({ module_or_path: wasm });
+  try {
+    const { instance } = await WebAssembly.instantiate(probe());
+    fuses = /** @type {() => number} */ (instance.exports.fuses)() === 1;
+  } catch {
+    // It has no relaxed SIMD.
+  }
   return { slots: slots(), engine: FRISCY_ENGINE };
 }
 
@@ -21,7 +30,7 @@ export async function begin(wasm) {
  * @returns {{ batch: import("./translator.js").Batch | undefined, transfer: ArrayBuffer[] }}
  */
 export function answer({ profile, first }) {
-  const made = translate(profile, first);
+  const made = translate(profile, first, fuses);
   if (!made) return { batch: undefined, transfer: [] };
   const batch = { module: made.module, map: made.map, functions: made.functions };
   made.free();

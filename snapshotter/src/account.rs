@@ -9,7 +9,7 @@ use friscy_formats::vfs::{self, ArchivedVfs};
 use serde::Serialize;
 use wasmparser::{Parser, Payload};
 
-use crate::app::{App, BOOT_SECTION};
+use crate::app::{App, BOOT_SECTION, FUSED_SECTION};
 
 /// What a byte of app.wasm is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,6 +25,8 @@ pub enum Kind {
     Engine,
     /// Functions made of guest code.
     Translated,
+    /// Second forms of some of them, for hosts that fuse multiplication and addition.
+    Fused,
     /// The index of files, in the frozen memory.
     Index,
     /// The rest of the frozen memory: the engine's, the kernel's and the programs'.
@@ -39,9 +41,10 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, as they are listed.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Engine,
         Kind::Translated,
+        Kind::Fused,
         Kind::Memory,
         Kind::Index,
         Kind::Contents,
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Boot => "boot",
             Kind::Engine => "engine code",
             Kind::Translated => "translated code",
+            Kind::Fused => "fused code",
             Kind::Index => "file index",
             Kind::Memory => "frozen memory",
             Kind::Contents => "file contents",
@@ -88,6 +92,7 @@ impl Account {
                 friscy_formats::app::MANIFEST_SECTION => Kind::Manifest,
                 friscy_formats::app::SEAL_SECTION => Kind::Seal,
                 BOOT_SECTION => Kind::Boot,
+                FUSED_SECTION => Kind::Fused,
                 _ => continue,
             };
             named.push((range.clone(), kind));

@@ -20,6 +20,9 @@ use crate::seal::beside;
 pub const WASM_MAGIC: &[u8] = b"\0asm";
 /// Custom section: `formats::boot::Boot`, as `friscy_boot` takes it.
 pub const BOOT_SECTION: &str = "friscy.boot";
+/// Custom section: translated functions for hosts that fuse multiplication and addition, as a module
+/// ([`friscy_translator::module::fused`]).
+pub const FUSED_SECTION: &str = "friscy.fused";
 
 /// An app.wasm.
 #[derive(Debug)]
@@ -125,6 +128,11 @@ impl App {
     /// Functions at the end of the file that are translated code.
     pub fn translated_functions(&self) -> u32 {
         self.manifest.translated.as_ref().map_or(0, |translated| translated.functions.len() as u32)
+    }
+
+    /// Second forms of some of them, as a module.
+    pub fn fused(&self) -> Option<&[u8]> {
+        custom(&self.bytes, FUSED_SECTION).ok()
     }
 
     /// The chunk store, in the file or beside it.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use friscy_formats::ring::EVENT_TRANSLATOR;
 use friscy_translator::module::{self, Batch, SLOTS};
-use wasmtime::{AsContextMut, Engine, Module};
+use wasmtime::{AsContextMut, Engine, Instance, Module, Store};
 
 use crate::vm::{Vm, wasmtime_error};
 
@@ -31,11 +31,29 @@ pub enum When {
     Never,
 }
 
+/// Translated code that an app brings.
+#[derive(Debug)]
+pub struct Code {
+    /// A module, which fills the first new slots of the table.
+    pub code: Vec<u8>,
+    /// How many functions.
+    pub functions: u32,
+    /// A module that puts second forms into their slots if the host fuses.
+    pub fused: Option<Vec<u8>>,
+}
+
+impl Code {
+    /// The modules, in the order in which they belong into the table.
+    fn compiled(&self, compile: impl Fn(&[u8]) -> Result<Module>) -> Result<Vec<Module>> {
+        [Some(&self.code), self.fused.as_ref()].into_iter().flatten().map(|code| compile(code)).collect()
+    }
+}
+
 /// The thread's work.
 #[derive(Debug)]
 enum Job {
     /// Compile what the app brings.
-    Compile(Vec<u8>),
+    Compile(Code),
     /// Answer the request with this token; a profile, and the first of the slots.
     Translate(u64, Vec<u8>, u32),
 }
@@ -43,7 +61,7 @@ enum Job {
 /// What came of it.
 #[derive(Debug)]
 enum Done {
-    Compiled(Module),
+    Compiled(Vec<Module>),
     Translated(u64, Option<(Module, Batch)>),
 }
 
@@ -51,7 +69,7 @@ enum Done {
 #[derive(Debug)]
 pub struct Late {
     /// What the app brings, until it is compiled.
-    code: Option<Vec<u8>>,
+    code: Option<Code>,
     /// When to begin at the latest.
     latest: Instant,
     engine: Engine,
@@ -68,12 +86,12 @@ pub struct Late {
 }
 
 impl Late {
-    /// Make `code`, which is a module of so many functions, part of the machine when it is time. `able`: the engine is
+    /// Make `code` part of the machine when it is time. `able`: the engine is
     /// that of this host, for which it can translate more. Called before guest code runs.
     pub fn new(
         vm: &Vm,
         mut store: impl AsContextMut,
-        code: Option<(Vec<u8>, u32)>,
+        code: Option<Code>,
         when: When,
         able: bool,
     ) -> Result<Late> {
@@ -88,12 +106,13 @@ impl Late {
             functions: 0,
             slots: None,
         };
-        if let Some((code, functions)) = code {
+        if let Some(code) = code {
             vm.translated(&mut store, false)?;
-            vm.add_slots(&mut store, functions)?;
+            vm.add_slots(&mut store, code.functions)?;
             if when == When::First {
-                let module = Module::new(&late.engine, code).map_err(wasmtime_error)?;
-                vm.add(&mut store, &module)?;
+                for module in code.compiled(|code| Module::new(&late.engine, code).map_err(wasmtime_error))? {
+                    vm.add(&mut store, &module)?;
+                }
                 vm.translated(store, true)?;
             } else {
                 late.code = Some(code);
@@ -126,8 +145,10 @@ impl Late {
         match done.try_recv() {
             Err(_) => Ok(None),
             Ok(done) => match done? {
-                Done::Compiled(module) => {
-                    vm.add(&mut store, &module)?;
+                Done::Compiled(modules) => {
+                    for module in modules {
+                        vm.add(&mut store, &module)?;
+                    }
                     vm.translated(store, true)?;
                     Ok(None)
                 }
@@ -173,10 +194,15 @@ fn worker(engine: Engine) -> Result<(Sender<Job>, Receiver<Result<Done>>)> {
     let others = available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(others).build()?;
     let compile = move |code: &[u8]| pool.install(|| Module::new(&engine, code)).map_err(wasmtime_error);
-    let work = move |job| match job {
-        Job::Compile(code) => Ok(Done::Compiled(compile(&code)?)),
+    let mut fuses = None;
+    let mut work = move |job| match job {
+        Job::Compile(code) => Ok(Done::Compiled(code.compiled(&compile)?)),
         Job::Translate(token, profile, first) => {
-            let Some(batch) = module::batch(&profile, first) else {
+            let fuses = match fuses {
+                Some(known) => known,
+                None => *fuses.insert(self::fuses(&compile(&module::probe())?)?),
+            };
+            let Some(batch) = module::batch(&profile, first, fuses) else {
                 return Ok(Done::Translated(token, None));
             };
             Ok(Done::Translated(token, Some((compile(&batch.module)?, batch))))
@@ -194,4 +220,12 @@ fn worker(engine: Engine) -> Result<(Sender<Job>, Receiver<Result<Done>>)> {
         })
         .context("cannot start a thread")?;
     Ok((jobs, done))
+}
+
+/// What the probe says.
+fn fuses(probe: &Module) -> Result<bool> {
+    let mut store = Store::new(probe.engine(), ());
+    let instance = Instance::new(&mut store, probe, &[]).map_err(wasmtime_error)?;
+    let fuses = instance.get_typed_func::<(), i32>(&mut store, module::FUSES).map_err(wasmtime_error)?;
+    Ok(fuses.call(&mut store, ()).map_err(wasmtime_error)? != 0)
 }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use wasmtime::{Caller, Func, Memory, Store};
 
 use crate::app::{App, Warm};
-use crate::compile::{Late, When};
+use crate::compile::{Code, Late, When};
 use crate::marks::{self, Marks};
 use crate::terminal::{self, Raw, Signals};
 use crate::vm::{self, Vm, World, wasmtime_error};
@@ -129,7 +129,12 @@ fn open(app: &App, start: Instant, options: &mut Options) -> Result<(Vm, Store<L
     vm.warm_accessor(&mut store, accessor)?;
     // Engine and translated code call each other in ways that change from version to version.
     let able = app.manifest.engine_digest == embedded::ENGINE_DIGEST;
-    let late = Late::new(&vm, &mut store, parts.translated, options.compile, able)?;
+    let code = parts.translated.map(|(code, functions)| Code {
+        code,
+        functions,
+        fused: app.fused().map(<[u8]>::to_vec),
+    });
+    let late = Late::new(&vm, &mut store, code, options.compile, able)?;
     Ok((vm, store, late))
 }
 

@@ -129,6 +129,9 @@ fn print_table(app: &App, mut out: impl Write) -> Result<()> {
     for kind in Kind::ALL {
         let what = match kind {
             Kind::Engine => format!("blake3:{}", manifest.engine_digest),
+            Kind::Fused if account.bytes(kind) > 0 => {
+                "for hosts that fuse multiplication and addition".to_string()
+            }
             Kind::Memory => format!("kernel and programs, in {} segments with the index", app.runs().count()),
             Kind::Index => format!("{} inodes, read in place", sizes.inodes),
             Kind::Warm => "file contents that are read first, as they are".to_string(),

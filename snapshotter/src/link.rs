@@ -4,7 +4,8 @@
 //!   10,000 segments), we cut at runs of [`GAP`] zeros.
 //! - The chunk store and the warm blocks are passive segments, each with an accessor
 //!   function that copies from it, in a table slot of its own at the end.
-//! - Translated code follows, each function in a slot.
+//! - Translated code follows, each function in a slot. What has a second form, for hosts that fuse multiplication and
+//!   addition, has it in a module of its own ([`module::fused`]).
 //! - Names and other custom sections go.
 //!
 //! Everything is appended at the end of its index space, so nothing is
@@ -62,8 +63,10 @@ pub struct Linked {
     pub data_head: Vec<u8>,
     /// The segment of warm blocks, with its header.
     pub data_warm: Vec<u8>,
-    /// The rest of the data section: the active segments. Nothing follows.
+    /// The rest of the data section: the active segments.
     pub data_tail: Vec<u8>,
+    /// The module of second forms, when there are any.
+    pub fused: Option<Vec<u8>>,
     /// Active segments.
     pub segments: usize,
     /// Bytes in the active segments.
@@ -370,6 +373,7 @@ pub fn link(
         data_tail,
         segments: runs.len(),
         hot_bytes,
+        fused: translated.and_then(module::fused),
         code_bytes: facts.code_bytes,
         translated_bytes,
         memory_pages: facts.memory_pages,

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::{embedded, link};
     use friscy_formats::aot::Profile;
-    use friscy_translator::{Options, Output, Translated};
+    use friscy_translator::{Fma, Options, Output, Translated};
 
     fn app(translated: Option<&Output>) -> Vec<u8> {
         let linked = link::link(embedded::ENGINE, (0, &[]), 0, &[], translated).expect("it can be linked");
@@ -175,6 +175,7 @@ mod tests {
             budget_bytes: 0,
             first_slot: places.translated_slot,
             step_type: places.step_type,
+            fma: Fma::Both,
         };
         let mut output = friscy_translator::translate(&Profile::default(), options);
         for _ in 0..300 {

@@ -10,12 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use friscy_formats::app::{MANIFEST_SECTION, SEAL_SECTION, custom_section, seal_of};
+use friscy_formats::app::{MANIFEST_SECTION, SEAL_SECTION, custom_section, seal_of, sections};
 use friscy_formats::boot::Boot;
 use friscy_formats::chunk_order::Order;
 use friscy_formats::manifest::{ChunkLayout, Manifest};
 
-use crate::app::BOOT_SECTION;
+use crate::app::{BOOT_SECTION, FUSED_SECTION};
 use crate::link::Linked;
 use crate::mapped::Mapped;
 
@@ -72,8 +72,8 @@ pub struct Sealed {
     front: Vec<u8>,
     linked: Linked,
     store: Ordered,
-    /// The section that ends the file.
-    seal: Vec<u8>,
+    /// The section of second forms, if there are any, and the one that ends the file.
+    back: Vec<u8>,
 }
 
 /// Put the parts together.
@@ -83,12 +83,16 @@ pub fn seal(linked: Linked, store: Ordered, manifest: Manifest, boot: &Boot) -> 
     for (name, contents) in [(MANIFEST_SECTION, json), (BOOT_SECTION, boot.to_bytes())] {
         front.extend_from_slice(&custom_section(name, &contents).context("a section passes 4 GiB")?);
     }
+    let mut back = match &linked.fused {
+        Some(module) => custom_section(FUSED_SECTION, module).context("a section passes 4 GiB")?,
+        None => Vec::new(),
+    };
     let Linked { code, data_head, data_warm, data_tail, .. } = &linked;
     let start = (front.len() + code.len() + data_head.len()) as u64;
     let len = if manifest.chunks.layout == ChunkLayout::Single { manifest.chunks.stored_bytes } else { 0 };
-    let contents = seal_of([&front[..], code, data_head, data_warm, data_tail], start..start + len);
-    let seal = custom_section(SEAL_SECTION, &contents).context("the seal is too long")?;
-    Ok(Sealed { manifest, front, linked, store, seal })
+    let contents = seal_of([&front[..], code, data_head, data_warm, data_tail, &back], start..start + len);
+    back.extend(custom_section(SEAL_SECTION, &contents).context("the seal is too long")?);
+    Ok(Sealed { manifest, front, linked, store, back })
 }
 
 impl Sealed {
@@ -112,7 +116,7 @@ impl Sealed {
         [&self.front[..], code, data_head].into_iter().chain(store).chain([
             &data_warm[..],
             data_tail,
-            &self.seal,
+            &self.back,
         ])
     }
 
@@ -185,10 +189,18 @@ fn write<'b>(file: &mut File, pieces: impl Iterator<Item = &'b [u8]>) -> io::Res
     writer.flush()
 }
 
-/// Whether an engine takes this module. The features are those that every engine has; facts measured say which.
+/// Whether an engine takes this module, and one with relaxed SIMD what else it holds. The features are those that every
+/// engine has; facts measured say which.
 pub fn validate(wasm: &[u8]) -> Result<()> {
     use wasmparser::WasmFeatures as F;
     let features = F::WASM2 | F::TAIL_CALL | F::EXTENDED_CONST;
     wasmparser::Validator::new_with_features(features).validate_all(wasm)?;
+    for section in sections(wasm)? {
+        let section = section?;
+        if section.name == Some(FUSED_SECTION) {
+            let features = features | F::RELAXED_SIMD;
+            wasmparser::Validator::new_with_features(features).validate_all(section.contents)?;
+        }
+    }
     Ok(())
 }

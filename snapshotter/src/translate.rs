@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use friscy_formats::aot::Profile;
 use friscy_formats::boot::{Boot, Until};
 use friscy_formats::warm::BlockId;
-use friscy_translator::{Options, Output};
+use friscy_translator::{Fma, Options, Output};
 use wasmtime::AsContextMut;
 
 use crate::cli::{Aot, TranslateOptions};
@@ -84,6 +84,7 @@ impl Plan {
             budget_bytes: usize::try_from(args.aot_size)?,
             first_slot: places.translated_slot,
             step_type: places.step_type,
+            fma: Fma::Both,
         };
         Ok(Some(Plan { options, training }))
     }

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use friscy_tests::isa_fuzz::generate::{self, Body};
 use friscy_tests::isa_fuzz::machine::{Mixed, Mode, mixed, ours, qemu, translated};
-use friscy_tests::isa_fuzz::{Rng, program};
+use friscy_tests::isa_fuzz::{Rng, program, triples};
 
 /// Cases in one ELF.
 const CASES: usize = 256;
@@ -157,8 +157,10 @@ fn translated_programs_end_as_under_qemu() -> Result<()> {
         let mut rng = Rng(seed);
         let bodies: Vec<Body> = (0..TRANSLATED_CASES).map(|_| generate::body(&mut rng, 160)).collect();
         let elf = program::elf(seed, &bodies, ROUNDS);
-        let (theirs, mine) = (qemu(&elf, &directory)?, translated(&elf, &directory)?);
-        same(&theirs, &mine, &bodies).with_context(|| format!("seed {seed}"))?;
+        let theirs = qemu(&elf, &directory)?;
+        for (host, mine) in translated(&elf, &directory)? {
+            same(&theirs, &mine, &bodies).with_context(|| format!("seed {seed}, {host}"))?;
+        }
     }
     std::fs::remove_dir_all(&directory)?;
     Ok(())
@@ -196,6 +198,36 @@ fn programs_whose_code_comes_and_goes_end_as_under_qemu() -> Result<()> {
             same(&theirs, &mine, &bodies).with_context(named)?;
             ensure!(functions > 0, "{}: nothing was translated", named());
             println!("{}: {functions} functions", named());
+        }
+    }
+    std::fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// Fused multiplication and addition of operands that are hard to round, with all flags.
+#[test]
+fn fused_multiplication_and_addition_end_as_under_qemu() -> Result<()> {
+    let directory = std::env::temp_dir().join(format!("friscy-fma-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let seed = number("FRISCY_SEED").unwrap_or_else(fresh_seed);
+    println!("FRISCY_SEED={seed}");
+    for seed in seed..seed + number("FRISCY_FUZZ_BATCHES").unwrap_or(1) {
+        let elf = triples::elf(seed);
+        let theirs = qemu(&elf, &directory)?;
+        ensure!(theirs.len() == triples::OUTPUT, "seed {seed}: {} bytes", theirs.len());
+        let (decoded, _) = ours(&elf, Mode::Decoded(u64::MAX))?;
+        for (host, mine) in translated(&elf, &directory)?.into_iter().chain([("interpreted", decoded)]) {
+            ensure!(mine.len() == theirs.len(), "seed {seed}, {host}: {} bytes", mine.len());
+            if let Some(at) = theirs.chunks(16).zip(mine.chunks(16)).position(|(a, b)| a != b) {
+                let result = |bytes: &[u8]| {
+                    let word = |at: usize| {
+                        bytes[at..at + 8].iter().rev().map(|b| format!("{b:02x}")).collect::<String>()
+                    };
+                    format!("{} fcsr {}", word(at * 16), word(at * 16 + 8))
+                };
+                let (case, qemu, ours) = (triples::describe(seed, at), result(&theirs), result(&mine));
+                bail!("seed {seed}, {host}, {case}:\n  qemu {qemu}\n  ours {ours}");
+            }
         }
     }
     std::fs::remove_dir_all(&directory)?;

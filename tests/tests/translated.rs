@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use friscy_tests::isa_fuzz::{machine, triples};
 use friscy_tests::oracle::{Image, LIMIT, finish, friscy_snap, repository, tar, work};
 
 /// Long enough for translated code to be compiled meanwhile.
@@ -66,6 +67,32 @@ fn tiny_has_translated_while_it_runs_what_nobody_foresaw() {
     let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
     let count = said.split("translated ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
     assert!(count.is_some_and(|count| count > 0), "{said}");
+}
+
+/// Hosts that fuse multiplication and addition find code for it in the file, which is counted and sealed.
+#[test]
+fn second_forms_are_counted_and_sealed() {
+    let directory = work().join("translated/fused");
+    std::fs::create_dir_all(&directory).expect("a folder");
+    let app = machine::packed(&triples::elf(1), &directory).expect("it can be packed");
+    let mut inspect = Command::new(friscy_snap());
+    inspect.arg("inspect").arg(&app);
+    let outcome = finish(inspect, b"", LIMIT);
+    assert_eq!(outcome.code, Some(0), "{}", String::from_utf8_lossy(&outcome.stderr));
+    let table = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    let row = table.lines().find_map(|line| line.strip_prefix("fused code")).expect("a row for it");
+    let count = row.split_whitespace().next().and_then(|count| count.parse::<usize>().ok());
+    assert!(count > Some(1000), "{table}");
+    let mut bytes = std::fs::read(&app).expect("it was packed");
+    let name = b"friscy.fused";
+    let at = bytes.windows(name.len()).position(|part| part == name).expect("the section");
+    bytes[at + name.len() + 500] ^= 1;
+    std::fs::write(&app, bytes).expect("it can be written");
+    let mut command = Command::new(friscy_snap());
+    command.arg("run").arg(&app);
+    let outcome = finish(command, b"", LIMIT);
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    assert_eq!((outcome.code, said.contains("damaged")), (Some(1), true), "{said}");
 }
 
 /// A loop in writable memory, long enough to be translated, and changed three times.

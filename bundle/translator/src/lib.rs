@@ -37,8 +37,15 @@ pub fn slots() -> u32 {
     module::SLOTS
 }
 
-/// Answer a request, a profile, for the slots from `first_slot` on; nothing when nothing is worth it.
+/// A module that finds out whether the host fuses multiplication and addition: [`module::probe`].
 #[wasm_bindgen]
-pub fn translate(profile: &[u8], first_slot: u32) -> Option<Batch> {
-    module::batch(profile, first_slot).map(Batch)
+pub fn probe() -> Vec<u8> {
+    module::probe()
+}
+
+/// Answer a request, a profile, for the slots from `first_slot` on; nothing when nothing is worth it. `fuses`: what the
+/// probe said.
+#[wasm_bindgen]
+pub fn translate(profile: &[u8], first_slot: u32, fuses: bool) -> Option<Batch> {
+    module::batch(profile, first_slot, fuses).map(Batch)
 }

@@ -152,6 +152,8 @@ pub(crate) struct Context<'a> {
     pub(crate) callee: &'a dyn Fn(u64) -> Option<Callee>,
     /// Type index of [`STEP_TYPE`](crate::STEP_TYPE); the next is that of regions.
     pub(crate) step_type: u32,
+    /// The host fuses: [`Fma::Fused`](crate::Fma).
+    pub(crate) fused: bool,
 }
 
 /// What the code of a function refers to.

@@ -128,22 +128,26 @@ fn expect_normal(
     single: bool,
     or: Option<&dyn Fn(&mut Emitter<'_>)>,
 ) {
-    // Comparisons of binary32 values are those of the binary64 values that they become.
-    let smallest =
-        if single { f64::from(f32::from_bits(SMALLEST_NORMAL_S)) } else { f64::from_bits(SMALLEST_NORMAL) };
-    let (result, magnitude) = (local::F[0], local::F[1]);
-    emitter
-        .op()
-        .local_get(result)
-        .f64_abs()
-        .local_tee(magnitude)
-        .f64_const(Ieee64::new(smallest.to_bits()))
-        .f64_gt()
-        .local_get(magnitude)
-        .f64_const(Ieee64::new(INFINITY))
-        .f64_lt()
-        .i32_and()
-        .i32_eqz();
+    let result = local::F[0];
+    if single {
+        // Comparisons of binary32 values are those of the binary64 values that they become.
+        let smallest = f64::from(f32::from_bits(SMALLEST_NORMAL_S));
+        let magnitude = local::F[1];
+        emitter
+            .op()
+            .local_get(result)
+            .f64_abs()
+            .local_tee(magnitude)
+            .f64_const(Ieee64::new(smallest.to_bits()))
+            .f64_gt()
+            .local_get(magnitude)
+            .f64_const(Ieee64::new(INFINITY))
+            .f64_lt()
+            .i32_and()
+            .i32_eqz();
+    } else {
+        push_abnormal(emitter, result);
+    }
     match or {
         None => emitter.exit_if(insn.at, set, state),
         Some(or) => {
@@ -154,6 +158,22 @@ fn expect_normal(
             emitter.end();
         }
     }
+}
+
+/// Push whether the value in a local is zero, subnormal, infinite, a NaN, or less than 2^-20 above the smallest normal
+/// one, by the upper half of its bits: one comparison, and no constant that takes a register of 64 bits.
+pub(crate) fn push_abnormal(emitter: &mut Emitter<'_>, value: u32) {
+    const SMALLEST: u32 = ((SMALLEST_NORMAL >> 32) as u32 + 1) << 1;
+    const RANGE: u32 = ((INFINITY >> 32) as u32) << 1;
+    let mut op = emitter.op();
+    op.local_get(value).i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64().i32_const(1).i32_shl();
+    op.i32_const(SMALLEST.cast_signed()).i32_sub().i32_const((RANGE - SMALLEST).cast_signed()).i32_ge_u();
+}
+
+/// Leave unless the value in a local is finite.
+pub(crate) fn expect_finite(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &State, value: u32) {
+    emitter.op().local_get(value).f64_abs().f64_const(Ieee64::new(INFINITY)).f64_lt().i32_eqz();
+    emitter.exit_if(insn.at, set, state);
 }
 
 /// Leave if one of two f64 or f32 operands, which `push` pushes, is a NaN.
@@ -200,8 +220,8 @@ fn binary64(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
                 op.f64_sub()
             };
             // A finite sum has finite operands, and a subnormal one is exact.
-            op.local_tee(result).f64_abs().f64_const(Ieee64::new(INFINITY)).f64_lt().i32_eqz();
-            emitter.exit_if(insn.at, set, state);
+            op.local_set(result);
+            expect_finite(emitter, insn, set, state, result);
             exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result);
         }
@@ -326,13 +346,8 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             } else {
                 op.f32_sub()
             };
-            op.f64_promote_f32()
-                .local_tee(result)
-                .f64_abs()
-                .f64_const(Ieee64::new(INFINITY))
-                .f64_lt()
-                .i32_eqz();
-            emitter.exit_if(insn.at, set, state);
+            op.f64_promote_f32().local_set(result);
+            expect_finite(emitter, insn, set, state, result);
             exact::expect(emitter, insn, set, state);
             emitter.op().local_get(result).f32_demote_f64();
         }
@@ -366,7 +381,7 @@ fn binary32(emitter: &mut Emitter<'_>, insn: &Insn, set: Set, state: &mut State)
             emitter.op().local_get(result).f32_demote_f64();
         }
         FmaddS | FmsubS | FnmsubS | FnmaddS => {
-            fma::binary32(emitter, insn, set, state);
+            fma::binary32(emitter, insn);
             narrow(emitter, insn, set, state);
         }
         FcvtSD => {

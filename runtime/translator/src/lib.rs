@@ -56,6 +56,19 @@ pub struct Options {
     pub first_slot: u32,
     /// Index of [`STEP_TYPE`] in the module; the next is [`REGION_TYPE`].
     pub step_type: u32,
+    /// What becomes of fused multiplication and addition.
+    pub fma: Fma,
+}
+
+/// How a fused multiplication and addition of binary64 numbers is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fma {
+    /// In some thirty instructions, for any host.
+    Software,
+    /// As one, for a host that has [`module::probe`] fuse.
+    Fused,
+    /// In software, and functions with one a second time ([`Output::fused`]).
+    Both,
 }
 
 /// No body has fewer bytes for one of guest code: what could not be worth it is not written.
@@ -90,6 +103,9 @@ pub struct Translated {
 pub struct Output {
     /// The regions, in the order of their slots.
     pub functions: Vec<Translated>,
+    /// With [`Fma::Both`]: slots, ascending, and the bodies that belong there where the host fuses. They have
+    /// [`STEP_TYPE`] and [`REGION_TYPE`] at 0 and 1.
+    pub fused: Vec<(u32, Vec<u8>)>,
     /// For the engine.
     pub map: Translations,
     /// Samples in all code, translated or not.
@@ -144,6 +160,14 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
         shapes.retain(|_| stay.next() == Some(true));
     };
     let slots = Slots::of(&shapes, options);
+    if options.fma == Fma::Both {
+        let fused = Options { fma: Fma::Fused, step_type: 0, ..options };
+        let fusible = |shape: &Shape| shape.region.blocks.iter().flat_map(|b| &b.insns).any(fma::fusible);
+        let second = shapes.iter().zip(options.first_slot..).filter(|(shape, _)| fusible(shape));
+        output.fused = second
+            .map(|(shape, slot)| (slot, function(&spaces[shape.space], shape, &slots, slot, fused)))
+            .collect();
+    }
     for (number, (shape, body)) in shapes.iter().zip(bodies).enumerate() {
         record(&mut output, &spaces[shape.space], shape, &slots, options.first_slot + number as u32);
         let region = &shape.region;
@@ -370,6 +394,7 @@ fn function(code: &Code, shape: &Shape, slots: &Slots, slot: u32, options: Optio
         slot,
         callee: &callee,
         step_type: options.step_type,
+        fused: options.fma == Fma::Fused,
     })
 }
 

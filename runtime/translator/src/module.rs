@@ -4,11 +4,12 @@
 
 use friscy_formats::aot::Profile;
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, FunctionSection, ImportSection, MemoryType,
-    Module, RefType, TableType, TypeSection,
+    CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, Ieee64, ImportSection, MemoryType, Module, RefType, StartSection, TableType,
+    TypeSection, ValType,
 };
 
-use crate::{Options, Output, REGION_TYPE, STEP_TYPE, translate};
+use crate::{Fma, Options, Output, REGION_TYPE, STEP_TYPE, translate};
 
 /// Module of the imports.
 pub const IMPORTS: &str = "friscy";
@@ -54,14 +55,16 @@ pub struct Batch {
 }
 
 /// Answer a request ([`Op::Translate`](friscy_formats::ring::Op::Translate)): translate what is worth it in the
-/// [`Profile`] that `profile` holds, for [`SLOTS`] slots from `first_slot` on. `None` when that is nothing.
-pub fn batch(profile: &[u8], first_slot: u32) -> Option<Batch> {
+/// [`Profile`] that `profile` holds, for [`SLOTS`] slots from `first_slot` on. `None` when that is nothing. `fuses`: what
+/// [`probe`] has found.
+pub fn batch(profile: &[u8], first_slot: u32, fuses: bool) -> Option<Batch> {
     let profile = Profile::from_bytes(profile)?;
     let options = Options {
         bytes_per_sample: Some(BYTES_PER_SAMPLE),
         budget_bytes: BODY_BYTES,
         first_slot,
         step_type: 0,
+        fma: if fuses { Fma::Fused } else { Fma::Software },
     };
     let output = translate(&profile, options);
     let functions = output.functions.len() as u32;
@@ -73,12 +76,17 @@ pub fn batch(profile: &[u8], first_slot: u32) -> Option<Batch> {
     })
 }
 
-/// `output`, which was translated with `step_type` 0.
-fn module(output: &Output, first_slot: u32) -> Vec<u8> {
+/// Types of translated code.
+fn types() -> TypeSection {
     let mut types = TypeSection::new();
     for (params, results) in [STEP_TYPE, REGION_TYPE] {
         types.ty().function(params.iter().copied(), results.iter().copied());
     }
+    types
+}
+
+/// `output`, which was translated with `step_type` 0.
+fn module(output: &Output, first_slot: u32) -> Vec<u8> {
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
     for function in &output.functions {
@@ -90,6 +98,93 @@ fn module(output: &Output, first_slot: u32) -> Vec<u8> {
     let slot = ConstExpr::i32_const(first_slot.cast_signed());
     elements.active(None, &slot, Elements::Functions(all.into()));
     let mut module = Module::new();
-    module.section(&types).section(&imports()).section(&functions).section(&elements).section(&code);
+    module.section(&types()).section(&imports()).section(&functions).section(&elements).section(&code);
     module.finish()
+}
+
+/// The second forms ([`Output::fused`]) as a module that puts them into their slots, in the place of the first, when it
+/// is instantiated, if the host fuses; hosts without relaxed SIMD do not take it. `None` when there are none.
+pub fn fused(output: &Output) -> Option<Vec<u8>> {
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    let mut elements = ElementSection::new();
+    let mut start = Function::new([]);
+    push_fuses(&mut start);
+    start.instructions().if_(wasm_encoder::BlockType::Empty);
+    let adjacent = |a: &(u32, Vec<u8>), b: &(u32, Vec<u8>)| a.0 + 1 == b.0;
+    for (segment, run) in output.fused.chunk_by(adjacent).enumerate() {
+        let first = functions.len();
+        for (_, body) in run {
+            functions.function(1);
+            code.raw(body);
+        }
+        let all: Vec<u32> = (first..functions.len()).collect();
+        let (slot, count) = (run[0].0.cast_signed(), all.len() as i32);
+        elements.passive(Elements::Functions(all.into()));
+        let segment = segment as u32;
+        start
+            .instructions()
+            .i32_const(slot)
+            .i32_const(0)
+            .i32_const(count)
+            .table_init(0, segment)
+            .elem_drop(segment);
+    }
+    if output.fused.is_empty() {
+        return None;
+    }
+    start.instructions().end().end();
+    code.function(&start);
+    let mut types = types();
+    types.ty().function([], []);
+    functions.function(2);
+    let function_index = functions.len() - 1;
+    let mut module = Module::new();
+    module.section(&types).section(&imports()).section(&functions).section(&StartSection { function_index });
+    module.section(&elements).section(&code);
+    Some(module.finish())
+}
+
+/// Name of the function of [`probe`].
+pub const FUSES: &str = "fuses";
+
+/// A module without imports that exports [`FUSES`], `() -> i32`: whether the relaxed instructions that translated code
+/// would have are fused here. They are or are not for as long as the host runs
+/// (<https://webassembly.github.io/spec/core/exec/relaxed.html>). Hosts without relaxed SIMD do not take the module.
+pub fn probe() -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], [ValType::I32]);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut exports = ExportSection::new();
+    exports.export(FUSES, ExportKind::Func, 0);
+    let mut body = Function::new([]);
+    push_fuses(&mut body);
+    body.instructions().end();
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&exports).section(&code);
+    module.finish()
+}
+
+/// Push whether the host fuses: (1 + 2^-30) (1 - 2^-30) - 1 is -2^-60, or 0 when the product is rounded first.
+fn push_fuses(function: &mut Function) {
+    let ulps = f64::exp2(-30.0);
+    let splat = |function: &mut Function, value: f64| {
+        function.instructions().f64_const(Ieee64::new(value.to_bits())).f64x2_splat();
+    };
+    for negated in [false, true] {
+        splat(function, 1.0 + ulps);
+        splat(function, 1.0 - ulps);
+        splat(function, if negated { 1.0 } else { -1.0 });
+        let mut op = function.instructions();
+        if negated {
+            op.f64x2_relaxed_nmadd();
+        } else {
+            op.f64x2_relaxed_madd();
+        }
+        let rest = if negated { ulps * ulps } else { -ulps * ulps };
+        op.f64x2_extract_lane(0).f64_const(Ieee64::new(rest.to_bits())).f64_eq();
+    }
+    function.instructions().i32_and();
 }

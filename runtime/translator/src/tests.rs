@@ -7,7 +7,8 @@ use wasm_encoder::{
     CodeSection, FunctionSection, MemorySection, MemoryType, Module, TableSection, TableType, TypeSection,
 };
 
-use crate::{Options, Output, REGION_TYPE, STEP_TYPE, translate};
+use crate::module::{fused, probe};
+use crate::{Fma, Options, Output, REGION_TYPE, STEP_TYPE, translate};
 
 /// A page of these instructions, all executed, entered at the first.
 fn page(program: &[u32]) -> ProfilePage {
@@ -35,7 +36,13 @@ fn profile(pages: Vec<ProfilePage>) -> Profile {
 fn translated(profile: &Profile) -> Output {
     translate(
         profile,
-        Options { bytes_per_sample: None, budget_bytes: 1 << 20, first_slot: 100, step_type: 0 },
+        Options {
+            bytes_per_sample: None,
+            budget_bytes: 1 << 20,
+            first_slot: 100,
+            step_type: 0,
+            fma: Fma::Both,
+        },
     )
 }
 
@@ -73,13 +80,18 @@ fn module(output: &Output) -> Vec<u8> {
     bytes
 }
 
-/// The text of the last function is what `expect/NAME.wat` says.
+/// The text of the only function is what `expect/NAME.wat` says.
 fn expect(name: &str, program: &[u32]) {
     let output = translated(&profile(vec![page(program)]));
     assert_eq!(output.functions.len(), 1);
-    let text = wasmprinter::print_bytes(module(&output)).expect("a printable module");
-    let start = text.rfind("  (func").expect("a function");
-    let text = text[start..].trim_end_matches([')', '\n']);
+    expect_function(name, &module(&output), 0);
+}
+
+/// The same of a function of `module`.
+fn expect_function(name: &str, module: &[u8], number: usize) {
+    let text = wasmprinter::print_bytes(module).expect("a printable module");
+    let function = text.split("  (func (;").nth(1 + number).expect("a function");
+    let text = format!("  (func (;{}", function.trim_end_matches([')', '\n']));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("expect").join(format!("{name}.wat"));
     if std::env::var_os("FRISCY_BLESS").is_some() {
         std::fs::write(&path, format!("{}\n", text.trim_end())).expect("expect/ can be written");
@@ -161,6 +173,39 @@ fn a_page_exit_in_front_of_a_loop_stores_what_the_loop_does_not_need() {
     let text = wasmprinter::print_bytes(module(&output)).expect("a printable module");
     let stores = text.matches(&format!("i64.store offset={}", 24 * 8)).count();
     assert_eq!(stores, 2, "s8: on the way into the loop, and at the edge of the page\n{text}");
+}
+
+/// 1: fld fa3, 0(a4); fmadd.d fa5, fa3, fa4, fa5; addi a4, a4, 8; bne a4, a5, 1b; ret
+const DOT: [u32; 5] = [0x0007_3687, 0x7ae6_f7c3, 0x0087_0713, 0xfef7_1ae3, 0x0000_8067];
+
+#[test]
+fn a_fused_multiplication_and_addition_has_two_forms() {
+    expect("fma", &DOT);
+    let output = translated(&profile(vec![page(&DOT)]));
+    assert_eq!(output.fused.iter().map(|&(slot, _)| slot).collect::<Vec<_>>(), [100]);
+    let fused = fused(&output).expect("a module");
+    wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
+        .validate_all(&fused)
+        .expect("valid");
+    expect_function("fma_fused", &fused, 0);
+    // What puts it into its slot.
+    expect_function("fma_start", &fused, 1);
+}
+
+#[test]
+fn the_product_of_binary32_numbers_is_exact() {
+    // fnmadd.s fa5, fa3, fa4, fa5; ret
+    let program = [0x78e6_f7cf, 0x0000_8067];
+    expect("fma_single", &[0x0000_0013, program[0], program[1]]);
+    let output = translated(&profile(vec![page(&[0x0000_0013, program[0], program[1]])]));
+    assert!(output.fused.is_empty() && fused(&output).is_none(), "there is no second form");
+}
+
+#[test]
+fn the_probe_is_for_hosts_with_relaxed_simd_only() {
+    use wasmparser::{Validator, WasmFeatures};
+    let valid = |features| Validator::new_with_features(features).validate_all(&probe()).is_ok();
+    assert!(valid(WasmFeatures::WASM2 | WasmFeatures::RELAXED_SIMD) && !valid(WasmFeatures::WASM2));
 }
 
 #[test]

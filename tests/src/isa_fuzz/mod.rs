@@ -4,11 +4,13 @@
 //! loop over a random body, all registers folded into an accumulator each time
 //! round, and the final state stored. [`program`] puts many cases into one static ELF
 //! that writes all states and its scratch memory to stdout; [`machine`] runs it
-//! with both. The test is `tests/tests/isa_fuzz.rs`.
+//! with both. [`triples`] makes programs of fused multiplication and addition alone, for operands that are hard to
+//! round. The test is `tests/tests/isa_fuzz.rs`.
 
 pub mod generate;
 pub mod machine;
 pub mod program;
+pub mod triples;
 
 /// SplitMix64: small, seedable, and the same everywhere.
 #[derive(Debug, Clone)]

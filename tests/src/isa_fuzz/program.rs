@@ -80,7 +80,7 @@ const STATES_AT: u64 = DATA + 0x8000;
 pub const STATE: usize = 65 * 8;
 
 /// Values at which floating point or integers do something special, then random ones.
-fn interesting(rng: &mut Rng) -> u64 {
+pub(super) fn interesting(rng: &mut Rng) -> u64 {
     // The last two become the smallest normal binary32 in some modes only.
     const DOUBLES: [u64; 24] = [
         0,
@@ -177,13 +177,13 @@ pub fn elf(seed: u64, bodies: &[Body], rounds: u32) -> Vec<u8> {
 }
 
 /// LUI and ADDI operands of an address.
-fn split(value: u64) -> (u32, i32) {
+pub(super) fn split(value: u64) -> (u32, i32) {
     let upper = (value as u32).wrapping_add(0x800) & 0xffff_f000;
     (upper, (value as u32).wrapping_sub(upper) as i32)
 }
 
 /// write(1, addr, len)
-fn write(addr: u64, len: u64, text: &mut Vec<u8>) {
+pub(super) fn write(addr: u64, len: u64, text: &mut Vec<u8>) {
     let ((a, a_low), (l, l_low)) = (split(addr), split(len));
     let code = [
         asm::addi(10, 0, 1),
@@ -197,7 +197,7 @@ fn write(addr: u64, len: u64, text: &mut Vec<u8>) {
     code.iter().for_each(|word| text.extend(word.to_le_bytes()));
 }
 
-fn link(text: &[u8], data: &[u8], data_memory: u64) -> Vec<u8> {
+pub(super) fn link(text: &[u8], data: &[u8], data_memory: u64) -> Vec<u8> {
     let headers = 64 + 2 * 56;
     let text_at = 0x1000u64;
     let data_at = (text_at + text.len() as u64).next_multiple_of(0x1000);
