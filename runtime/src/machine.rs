@@ -21,6 +21,8 @@ use crate::kernel::run::Ran;
 use crate::kernel::start::{StartError, start};
 use crate::kernel::{Kernel, exec};
 use crate::mm::Linear;
+use crate::net::WarmUp;
+use crate::net::warm_up::Step;
 use crate::platform::Platform;
 use crate::ring::{Completed, Ring};
 
@@ -55,6 +57,7 @@ pub struct Machine {
     told_of_damage: bool,
     ticks: u32,
     ticked_at: u64,
+    warm_up: WarmUp,
 }
 
 impl std::fmt::Debug for Machine {
@@ -81,6 +84,7 @@ impl Machine {
             told_of_damage: false,
             ticks: 0,
             ticked_at: 0,
+            warm_up: WarmUp::default(),
         }
     }
 
@@ -110,6 +114,7 @@ impl Machine {
         kernel.library = Rc::clone(&self.library);
         self.kernel = Some(kernel);
         self.boot = boot.clone();
+        self.warm_up = WarmUp::default();
         self.untouched = true;
         self.writing = false;
         self.ring.reset();
@@ -260,7 +265,10 @@ impl Machine {
             (_, Ran::Watched) => kernel.watch.reached,
             (Until::Instructions(n), _) => kernel.retired >= n,
             (Until::Idle, Ran::Idle) => self.quiet(),
-            (Until::Listen(port), Ran::Idle) => kernel.names.listens(port) && self.quiet(),
+            (Until::Listen(port), Ran::Idle) if kernel.names.listens(port) => match self.warmed_up(port) {
+                Some(warm) => warm,
+                None => return Status::Runnable,
+            },
             _ => false,
         };
         match (reached, ran) {
@@ -282,14 +290,36 @@ impl Machine {
         Status::Frozen
     }
 
+    /// Whether the service on TCP `port` is at rest and has answered all requests; `None` when it was just told
+    /// something.
+    fn warmed_up(&mut self, port: u16) -> Option<bool> {
+        if !self.quiet() {
+            return Some(false);
+        }
+        let names = &self.kernel.as_ref()?.names;
+        match self.warm_up.step(names, port) {
+            Step::Done => Some(true),
+            Step::Waits => Some(false),
+            Step::Runs => None,
+        }
+    }
+
+    /// Have the service on TCP `port` answer `request`, too, before [`Status::Frozen`] is told. After a freeze it is
+    /// told once more: for the packer, which looks what an answer reads.
+    pub fn warm_up(&mut self, port: u16, request: Vec<u8>) {
+        self.boot.until = Until::Listen(port);
+        self.warm_up.add(request);
+    }
+
     /// The guest itself asked for the freeze.
     fn asked(&self) -> bool {
         self.kernel.as_ref().is_some_and(|kernel| kernel.watch.asked)
     }
 
-    /// One line for each thread: what it does or waits for.
+    /// One line for each thread: what it does or waits for; and why a service is not ready to be frozen.
     pub fn tasks(&self) -> Vec<String> {
-        self.kernel.as_ref().map_or_else(Vec::new, Kernel::describe_tasks)
+        let tasks = self.kernel.as_ref().map_or_else(Vec::new, Kernel::describe_tasks);
+        tasks.into_iter().chain(self.warm_up.describe()).collect()
     }
 
     /// One line for each thing that a freeze at this point will not carry over.

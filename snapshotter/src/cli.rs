@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::bench::{Host, Network, Versus};
 use crate::compile;
-use crate::point::Point;
+use crate::point::{Point, Request};
 
 /// Turn a riscv64 container image into one Wasm file that is already running.
 #[derive(Debug, Parser)]
@@ -77,6 +77,11 @@ pub struct Pack {
     /// input), listen:PORT (and at rest), output:REGEX, guest (it writes to /proc/friscy/freeze) or instructions:N
     #[arg(long, value_name = "POINT", default_value = "entry")]
     pub until: Point,
+    /// With --until listen:PORT: before the freeze, send this to the port and wait for the answer, so that what
+    /// answering takes has been read, compiled and kept; 'GET /PATH' for HTTP, else bytes with \r, \n, \t, \\ and
+    /// \xNN; may be given again
+    #[arg(long, value_name = "REQUEST")]
+    pub warm: Vec<Request>,
     /// Give up when the point is not reached after so long, by the program's clock or by ours; 0 never does
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub until_timeout: u64,

@@ -241,6 +241,7 @@ fn run(
     }
     let mut host = Host::new(vm, input, log);
     vm.boot(&mut *store, input.boot)?;
+    input.goal.warm_up(vm, &mut *store)?;
     loop {
         let status = vm.resume(&mut *store, BUDGET)?;
         host.serve(store)?;

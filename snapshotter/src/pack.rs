@@ -58,7 +58,13 @@ pub fn command(args: &Pack) -> Result<()> {
         0 => Duration::MAX,
         seconds => Duration::from_secs(seconds),
     };
-    let goal = Goal { point: args.until.clone(), timeout };
+    if !args.warm.is_empty() && !matches!(args.until.until, Until::Listen(_)) {
+        anyhow::bail!(
+            "--warm asks a server: it goes with --until listen:PORT, not with --until {}",
+            args.until
+        );
+    }
+    let goal = Goal { point: args.until.clone(), timeout, warm: args.warm.clone() };
     let mut store = args.store.clone();
     if store.layout == Layout::Auto && !seal::replaces(output) {
         // A pipe has nothing beside it.

@@ -4,8 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Result;
 use friscy_formats::boot::Until;
 use regex::bytes::{Regex, RegexBuilder};
+use wasmtime::AsContextMut;
+
+use crate::vm::Vm;
 
 /// What `--until` can be, for its error.
 const POINTS: &str = "say entry, main, idle, listen:PORT, output:REGEX, guest or instructions:N";
@@ -26,12 +30,63 @@ pub struct Goal {
     pub point: Point,
     /// The longest that it may take, by the guest's clock and by ours.
     pub timeout: Duration,
+    /// What a service answers before it is frozen.
+    pub warm: Vec<Request>,
+}
+
+/// A request as it is typed: `GET /PATH` for one of HTTP, anything else as it is, with `\r`, `\n`, `\t`, `\\` and
+/// `\xNN` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request(pub Vec<u8>);
+
+impl FromStr for Request {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Request, String> {
+        if let Some(path) = text.strip_prefix("GET /").filter(|path| !path.contains(['\\', ' '])) {
+            let head = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            return Ok(Request(head.into_bytes()));
+        }
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes().iter().copied();
+        while let Some(byte) = rest.next() {
+            if byte != b'\\' {
+                bytes.push(byte);
+                continue;
+            }
+            bytes.push(match rest.next() {
+                Some(b'r') => b'\r',
+                Some(b'n') => b'\n',
+                Some(b't') => b'\t',
+                Some(b'\\') => b'\\',
+                Some(b'x') => {
+                    let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                    let value =
+                        digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+                    value.ok_or("\\x takes two hexadecimal digits, such as \\x0a")?
+                }
+                _ => return Err("after a backslash comes r, n, t, x or another backslash".to_string()),
+            });
+        }
+        if bytes.is_empty() {
+            return Err("say what to send, such as 'GET /'".to_string());
+        }
+        Ok(Request(bytes))
+    }
+}
+
+impl Goal {
+    /// Have the engine ask the service.
+    pub fn warm_up(&self, vm: &Vm, mut store: impl AsContextMut) -> Result<()> {
+        let Until::Listen(port) = self.point.until else { return Ok(()) };
+        self.warm.iter().try_for_each(|request| vm.warm_up(&mut store, port, &request.0))
+    }
 }
 
 impl From<Until> for Goal {
     /// A point without output to look for. Without a limit of time.
     fn from(until: Until) -> Goal {
-        Goal { point: Point { until, output: None }, timeout: Duration::MAX }
+        Goal { point: Point { until, output: None }, timeout: Duration::MAX, warm: Vec::new() }
     }
 }
 
@@ -100,6 +155,22 @@ mod tests {
         for name in ["", "later", "main:1", "listen", "listen:0", "listen:70000", "instructions:", "output:("]
         {
             let error = name.parse::<Point>().expect_err(name);
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn requests_are_short_or_exact() {
+        let request = |text: &str| text.parse::<Request>().map(|request| request.0);
+        assert_eq!(
+            request("GET /a?b").unwrap(),
+            b"GET /a?b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(request(r"GET / HTTP/1.0\r\n\r\n").unwrap(), b"GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(request(r"PING\r\n").unwrap(), b"PING\r\n");
+        assert_eq!(request(r"\x00\xfF\\\t").unwrap(), b"\x00\xff\\\t");
+        for bad in ["", "\\", r"\q", r"\x", r"\x1", r"\xg0"] {
+            let error = request(bad).expect_err(bad);
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }

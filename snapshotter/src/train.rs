@@ -5,10 +5,10 @@
 //! [`BUDGET`]. A program that is frozen before its first instructions and has
 //! code translated was run that far already (`translate::Training`). What it reads
 //! is kept warm ([`friscy_formats::warm`]), and what is too much for that is put at
-//! the front of the chunk store, so that a host can fetch it in one stretch. Nothing
-//! else of this run is kept.
+//! the front of the chunk store, so that a host can fetch it in one stretch. A service
+//! that answered requests before the freeze answers them again. Nothing else of this run is kept.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use friscy_formats::aot::Translations;
 use friscy_formats::ring::{EVENT_WINSIZE, Op, Status};
 use friscy_formats::warm::BlockId;
@@ -37,6 +37,7 @@ pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<
         vm.ring.set_winsize(vm.memory.data_mut(&mut *store), 24, 80)?;
         vm.ring.complete(vm.memory.data_mut(&mut *store), EVENT_WINSIZE, 0)?;
     }
+    input.goal.warm_up(vm, &mut *store)?;
     let mut sleeps = 0;
     let end = vm.ring.retired(vm.memory.data(&*store))?.saturating_add(BUDGET);
     while vm.ring.retired(vm.memory.data(&*store))? < end {
@@ -45,8 +46,8 @@ pub fn go_on(vm: &Vm, store: &mut Store<Still>, input: Input<'_>) -> Result<Vec<
         let memory = vm.memory.data(&*store);
         match status {
             Status::Runnable => {}
-            Status::Exited => break,
-            Status::Frozen => bail!("the engine froze although nobody asked it to"),
+            // What the service was asked again is answered.
+            Status::Exited | Status::Frozen => break,
             Status::Idle if vm.ring.answered(memory)? => {}
             Status::Idle => match vm.ring.deadline_ns(memory)? {
                 u64::MAX => break,

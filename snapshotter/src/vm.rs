@@ -274,6 +274,16 @@ impl Vm {
         record.call(&mut store, ()).map_err(wasmtime_error)
     }
 
+    /// Have the service on TCP `port` answer `request` before the freeze.
+    pub fn warm_up(&self, mut store: impl AsContextMut, port: u16, request: &[u8]) -> Result<()> {
+        let at = self.put(&mut store, request)?;
+        let ask: TypedFunc<(u32, u32, u32), ()> =
+            self.instance.get_typed_func(&mut store, "friscy_warm_up").map_err(wasmtime_error)?;
+        let len = request.len() as u32;
+        ask.call(&mut store, (port.into(), at, len)).map_err(wasmtime_error)?;
+        self.free.call(&mut store, (at, len)).map_err(wasmtime_error)
+    }
+
     /// The blocks that were read, in order, each once. Recording ends.
     pub fn reads(&self, store: impl AsContextMut) -> Result<Vec<BlockId>> {
         let bytes =

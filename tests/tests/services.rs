@@ -123,6 +123,60 @@ python3 -c \"{FETCH}\nprint(fetch(), '$word')\"; kill $!; exit 6"
         assert_eq!(outcome, ("waiting\n200 go\n".to_string(), Some(6)));
     }
 
+    /// Instructions before the freeze, as the packer says.
+    fn retired(said: &str) -> u64 {
+        let count = said.split(" after ").nth(1).and_then(|rest| rest.split(' ').next());
+        count.and_then(|count| count.parse().ok()).expect(said)
+    }
+
+    #[test]
+    fn a_server_that_was_asked_before_the_freeze_answers_again() {
+        let script = format!(
+            "cd /; python3 -m http.server 8000 2>/tmp/log & read word
+python3 -c \"{FETCH}\nprint(fetch(), '$word')\"; cut -d'\"' -f2 /tmp/log; kill $!; exit 6"
+        );
+        let argv = ["/bin/sh", "-c", &script];
+        let (_, cold) = pack("debian-python3", "not-warm", &["-t=false"], "listen:8000", &argv);
+        let options = ["-t=false", "--warm", "GET /etc", "--warm", r"GET /proc/version HTTP/1.0\r\n\r\n"];
+        let (app, warm) = pack("debian-python3", "warm", &options, "listen:8000", &argv);
+        assert!(retired(&warm) > retired(&cold) + 1_000_000, "{cold}\n{warm}");
+        let asked = "GET /etc HTTP/1.1\nGET /proc/version HTTP/1.0\nGET /etc/hostname HTTP/1.1\n";
+        assert_eq!(open(&app, "go\n"), (format!("200 go\n{asked}"), Some(6)));
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_not_frozen() {
+        let script = "import socket, sys
+s = socket.create_server(('127.0.0.1', 8000))
+while True:
+    c = s.accept()[0]; c.recv(9)
+    sys.argv[1] == 'close' and c.close()";
+        let image = tar("debian-python3");
+        let refused = |how: &str, point: &str| {
+            let mut command = Command::new(friscy_snap());
+            command.arg(&image).args([
+                "-o",
+                "/dev/null",
+                "--layout",
+                "single",
+                "--warm",
+                "hello",
+                "--until",
+                point,
+            ]);
+            let output =
+                command.args(["--", "python3", "-c", script, how]).output().expect("friscy-snap runs");
+            assert_eq!(output.status.code(), Some(1));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let said = refused("keep", "listen:8000");
+        assert!(said.contains("request 1 of --warm: no answer"), "{said}");
+        let said = refused("close", "listen:8000");
+        assert!(said.contains("request 1 of --warm: the connection was closed"), "{said}");
+        let said = refused("keep", "idle");
+        assert!(said.contains("--until listen:PORT") && said.lines().count() == 1, "{said}");
+    }
+
     /// A server frozen when it listens, and a client beside it that waits for a word.
     #[track_caller]
     fn answers(image: &str, name: &str, port: u16, server: &str, client: &str, expected: &str) {

@@ -140,6 +140,19 @@ extern "C" fn friscy_record_reads() {
     state::with(|engine| engine.record_reads());
 }
 
+/// Have the service on TCP `port` (of 16 bits) answer the request at `ptr` before [`Status::Frozen`] is told: after
+/// `friscy_boot`, and once more after the snapshot, for a look at what an answer reads. Several calls, several requests.
+///
+/// [`Status::Frozen`]: friscy_formats::ring::Status::Frozen
+#[unsafe(no_mangle)]
+extern "C" fn friscy_warm_up(port: u32, ptr: *const u8, len: usize) {
+    // SAFETY: the host allocated these bytes here and filled them in; they are only read during this call.
+    let request = unsafe { std::slice::from_raw_parts(ptr, len) };
+    if let Ok(port) = u16::try_from(port) {
+        state::with(|engine| engine.warm_up(port, request));
+    }
+}
+
 /// Blocks that were read, in order, see [`answer`]: a [`BlockId`](friscy_formats::warm::BlockId) each. Recording ends.
 #[unsafe(no_mangle)]
 extern "C" fn friscy_reads() -> *mut u8 {

@@ -110,6 +110,11 @@ impl Engine {
         self.machine.resume(budget)
     }
 
+    /// Have the service on TCP `port` answer this before it is frozen.
+    pub(crate) fn warm_up(&mut self, port: u16, request: &[u8]) {
+        self.machine.warm_up(port, request.to_vec());
+    }
+
     /// What every thread does or waits for.
     pub(crate) fn tasks(&self) -> Vec<String> {
         self.machine.tasks()
