@@ -49,6 +49,7 @@ pub fn measure(subject: &Subject<'_>, nodes: &[&str], runs: usize, folder: &Path
     let options = Options {
         bytes_per_sample: None,
         budget_bytes: usize::MAX,
+        functions_max: usize::MAX,
         first_slot: 0,
         step_type: 0,
         fma: Fma::Both,

@@ -173,6 +173,7 @@ mod tests {
         let options = Options {
             bytes_per_sample: None,
             budget_bytes: 0,
+            functions_max: 0,
             first_slot: places.translated_slot,
             step_type: places.step_type,
             fma: Fma::Both,

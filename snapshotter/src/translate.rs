@@ -82,6 +82,7 @@ impl Plan {
         let options = Options {
             bytes_per_sample,
             budget_bytes: usize::try_from(args.aot_size)?,
+            functions_max: usize::MAX,
             first_slot: places.translated_slot,
             step_type: places.step_type,
             fma: Fma::Both,

@@ -52,6 +52,8 @@ pub struct Options {
     pub bytes_per_sample: Option<u64>,
     /// Most bytes of bodies.
     pub budget_bytes: usize,
+    /// Most functions.
+    pub functions_max: usize,
     /// Table slot of the first function; the others follow.
     pub first_slot: u32,
     /// Index of [`STEP_TYPE`] in the module; the next is [`REGION_TYPE`].
@@ -142,6 +144,7 @@ pub fn translate(profile: &Profile, options: Options) -> Output {
     }
     // Hottest first; a stable sort, so that the order is that of addresses otherwise.
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.region.samples()));
+    shapes.truncate(options.functions_max);
     // Functions know the slots of others: when some do not stay, the rest is written anew.
     let bodies = loop {
         let mut spent = 0;

@@ -25,9 +25,10 @@ pub const ANY_MEMORY: MemoryType =
 pub const ANY_TABLE: TableType =
     TableType { element_type: RefType::FUNCREF, table64: false, minimum: 0, maximum: None, shared: false };
 
-/// Slots that a host sets aside for the module of one request.
-pub const SLOTS: u32 = 1024;
-/// Most bytes of bodies in it: some 20 ms of V8's first compiler, and far fewer functions than slots.
+/// Slots that a host sets aside for the module of one request, and most functions in it: few requests have more than a
+/// dozen. V8 keeps a copy of the whole table for each instance, and writes to a slot into all of them.
+pub const SLOTS: u32 = 128;
+/// Most bytes of bodies in it: some 20 ms of V8's first compiler.
 const BODY_BYTES: usize = 128 << 10;
 /// As `Options::bytes_per_sample`, for samples of 16,384 instructions: as long as interpreting them has cost more than
 /// compiling costs, which is worth it if the code goes on for as long as it has run.
@@ -62,13 +63,14 @@ pub fn batch(profile: &[u8], first_slot: u32, fuses: bool) -> Option<Batch> {
     let options = Options {
         bytes_per_sample: Some(BYTES_PER_SAMPLE),
         budget_bytes: BODY_BYTES,
+        functions_max: SLOTS as usize,
         first_slot,
         step_type: 0,
         fma: if fuses { Fma::Fused } else { Fma::Software },
     };
     let output = translate(&profile, options);
     let functions = output.functions.len() as u32;
-    (functions > 0 && functions <= SLOTS).then(|| Batch {
+    (functions > 0).then(|| Batch {
         module: module(&output, first_slot),
         map: output.map.to_bytes(),
         functions,

@@ -39,6 +39,7 @@ fn translated(profile: &Profile) -> Output {
         Options {
             bytes_per_sample: None,
             budget_bytes: 1 << 20,
+            functions_max: usize::MAX,
             first_slot: 100,
             step_type: 0,
             fma: Fma::Both,
