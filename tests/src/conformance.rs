@@ -195,8 +195,8 @@ const HEAD: &str = "# Conformance
 Suites that others wrote, built by `tests/suites/*.sh` from Debian's sources, run under qemu-riscv64 and here, case by
 case. Here is the interpreter and the kernel linked natively, unless the title says otherwise: then each case was packed
 by itself, and run by `friscy-snap run` with all that it executed translated before (`--translated`), or by Node, which
-translates meanwhile with the page's translator (`--in-page`). What does not end within the limit (seconds) does not
-pass. A suite that is not on this page has not been run to its end. Written by
+translates meanwhile with the page's translator (`--in-page`), if the case runs long enough: most do not. What does not
+end within the limit (seconds) does not pass. A suite that is not on this page has not been run to its end. Written by
 
     cargo run --release -p friscy-tests --bin suite -- all
 
