@@ -114,6 +114,8 @@ pub(crate) struct State {
     pub(crate) facts: Vec<Fact>,
     /// Registers that are in their i32 locals; the others are in their i64 locals.
     pub(crate) words: Set,
+    /// Registers that were stored since the block wrote them last.
+    pub(crate) clean: Set,
     /// [`local::SIMPLE_FP`] is 1.
     pub(crate) simple_fp: bool,
     /// It is 0 or 1.

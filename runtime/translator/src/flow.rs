@@ -8,10 +8,15 @@
 //!   these. A fault stores what is dirty and live: what is dead there is written
 //!   again before anyone reads it.
 //!
+//! Loops without calls keep in locals what they write. Everywhere else what a block
+//! has written goes to memory where the block ends, unless it is dead there: exits
+//! have little to store then, of which each function has hundreds, and engines'
+//! optimisers need less time for them than for anything else.
+//!
 //! A register that is stored was either written on the path or is live from the
 //! entry on, hence loaded there: what an exit stores is always right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use friscy_runtime::hart::isa::{Format, field};
 
@@ -76,8 +81,8 @@ pub(crate) struct Flow {
     pub(crate) live_in: Vec<Set>,
     /// Live at its end.
     pub(crate) live_out: Vec<Set>,
-    /// Edges on which all that is dirty is stored: those into loops in which it would be, round after round.
-    pub(crate) storing: BTreeSet<(usize, usize)>,
+    /// What each edge stores of what is dirty, by its two blocks. Edges inside of loops without calls store nothing.
+    pub(crate) stored: BTreeMap<(usize, usize), Set>,
 }
 
 impl Flow {
@@ -85,56 +90,66 @@ impl Flow {
     pub(crate) fn of(region: &Region, successors: &[Vec<usize>], leaves: &[bool]) -> Flow {
         let blocks = &region.blocks;
         let count = blocks.len();
-        let mut flow = Flow {
-            dirty_in: vec![0; count],
-            dirty_out: vec![0; count],
-            live_in: vec![0; count],
-            live_out: vec![0; count],
-            storing: storing(region, successors),
-        };
         let written: Vec<Set> =
             blocks.iter().map(|b| b.insns.iter().map(writes).fold(0, |a, b| a | b)).collect();
+        let leaves: Vec<bool> =
+            (0..count).map(|block| leaves[block] || matches!(blocks[block].end, End::Interpret(_))).collect();
+        // Whoever comes after an exit may read anything.
+        let ends = |block: usize| if leaves[block] { Set::MAX } else { 0 };
+        let (needed, _) = backward(blocks, successors, &ends);
+        let mut stored = storing(region, successors);
+        stored.iter_mut().for_each(|(&(_, to), set)| *set = needed[to]);
+        let (mut dirty_in, mut dirty_out) = (vec![0; count], written.clone());
         let switch = region.switch();
         let mut changed = true;
         while changed {
             changed = false;
             for block in 0..count {
-                let out = flow.dirty_in[block] | written[block];
-                changed |= flow.dirty_out[block] != out;
-                flow.dirty_out[block] = out;
+                dirty_out[block] |= dirty_in[block];
                 // What jumps to the switch has stored everything.
-                let stored = |next| Some(next) == switch || flow.storing.contains(&(block, next));
-                let nexts = successors[block].iter().filter(|&&next| !stored(next));
-                for &next in nexts.collect::<Vec<_>>() {
-                    let new = flow.dirty_in[next] | out;
-                    changed |= flow.dirty_in[next] != new;
-                    flow.dirty_in[next] = new;
+                for &next in successors[block].iter().filter(|&&next| Some(next) != switch) {
+                    let kept = if stored.contains_key(&(block, next)) { 0 } else { dirty_out[block] };
+                    changed |= kept & !dirty_in[next] != 0;
+                    dirty_in[next] |= kept;
                 }
             }
         }
-        changed = true;
-        while changed {
-            changed = false;
-            for block in (0..count).rev() {
-                let mut live = successors[block].iter().map(|&next| flow.live_in[next]).fold(0, |a, b| a | b);
-                let stores = successors[block].iter().any(|&next| flow.storing.contains(&(block, next)));
-                if leaves[block] || stores || matches!(blocks[block].end, End::Interpret(_)) {
-                    live |= flow.dirty_out[block];
-                }
-                flow.live_out[block] = live;
-                for insn in blocks[block].insns.iter().rev() {
-                    live = live & !writes(insn) | reads(insn);
-                }
-                changed |= flow.live_in[block] != live;
-                flow.live_in[block] = live;
-            }
-        }
-        flow
+        stored.iter_mut().for_each(|(&(from, _), set)| *set &= dirty_out[from]);
+        let ends = |block: usize| {
+            let by_edge = successors[block].iter().filter_map(|&next| stored.get(&(block, next)));
+            by_edge.fold(if leaves[block] { dirty_out[block] } else { 0 }, |all, set| all | set)
+        };
+        let (live_in, live_out) = backward(blocks, successors, &ends);
+        Flow { dirty_in, dirty_out, live_in, live_out, stored }
     }
 }
 
-/// Edges into loops with calls and `switch`es.
-fn storing(region: &Region, successors: &[Vec<usize>]) -> BTreeSet<(usize, usize)> {
+/// Registers that are read before they are written, where each block starts and where it ends, if at their ends these
+/// are read.
+fn backward(
+    blocks: &[Block],
+    successors: &[Vec<usize>],
+    ends: &dyn Fn(usize) -> Set,
+) -> (Vec<Set>, Vec<Set>) {
+    let (mut starts, mut out) = (vec![0; blocks.len()], vec![0; blocks.len()]);
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in (0..blocks.len()).rev() {
+            let mut live = successors[block].iter().fold(ends(block), |live, &next| live | starts[next]);
+            out[block] = live;
+            for insn in blocks[block].insns.iter().rev() {
+                live = live & !writes(insn) | reads(insn);
+            }
+            changed |= starts[block] != live;
+            starts[block] = live;
+        }
+    }
+    (starts, out)
+}
+
+/// Edges that store, all but those inside of loops without calls and `switch`es.
+fn storing(region: &Region, successors: &[Vec<usize>]) -> BTreeMap<(usize, usize), Set> {
     let by_address: BTreeMap<u64, usize> =
         region.blocks.iter().enumerate().map(|(number, block)| (block.start, number)).collect();
     let with_returns = |(block, nexts): (&Block, &Vec<usize>)| {
@@ -142,7 +157,15 @@ fn storing(region: &Region, successors: &[Vec<usize>]) -> BTreeSet<(usize, usize
         nexts.iter().chain(back).copied().collect()
     };
     let edges = region.blocks.iter().zip(successors).map(with_returns).collect();
-    let stores: Vec<bool> =
+    let calls: Vec<bool> =
         region.blocks.iter().map(|block| matches!(block.end, End::Call { .. } | End::Indirect)).collect();
-    Graph::new(edges).loop_entries_with(&stores)
+    let mut loop_of = vec![None; region.blocks.len()];
+    for (number, members) in Graph::new(edges).loops_without(&calls).into_iter().enumerate() {
+        members.into_iter().for_each(|block| loop_of[block] = Some(number));
+    }
+    let edges = successors.iter().enumerate().flat_map(|(from, list)| list.iter().map(move |&to| (from, to)));
+    edges
+        .filter(|&(from, to)| loop_of[from].is_none() || loop_of[from] != loop_of[to])
+        .map(|edge| (edge, 0))
+        .collect()
 }

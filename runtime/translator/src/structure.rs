@@ -5,8 +5,6 @@
 //! reverse post-order says where each block, loop and branch of the Wasm
 //! function stands (Ramsey, "Beyond Relooper", ICFP 2022).
 
-use std::collections::BTreeSet;
-
 /// An edge: where control goes next, and which block it is meant for. They differ when it goes through dispatch nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edge {
@@ -104,20 +102,18 @@ impl Graph {
         }
     }
 
-    /// Edges that enter a loop, nested ones included, in which some of these nodes lie.
-    pub(crate) fn loop_entries_with(&self, nodes: &[bool]) -> BTreeSet<(usize, usize)> {
-        let mut found = BTreeSet::new();
+    /// The largest loops in which none of these nodes lie.
+    pub(crate) fn loops_without(&self, nodes: &[bool]) -> Vec<Vec<usize>> {
+        let mut found = Vec::new();
         let mut headers = vec![false; self.successors.len()];
         let mut work = vec![(0..self.successors.len()).collect::<Vec<_>>()];
         while let Some(part) = work.pop() {
             for component in self.components(&part, &headers) {
-                let inside = self.set(&component);
-                if component.iter().any(|&node| nodes[node]) {
-                    let outside = self.successors.iter().enumerate().filter(|&(from, _)| !inside[from]);
-                    let edges =
-                        outside.flat_map(|(from, edges)| edges.iter().map(move |edge| (from, edge.to)));
-                    found.extend(edges.filter(|&(_, to)| inside[to]));
+                if !component.iter().any(|&node| nodes[node]) {
+                    found.push(component);
+                    continue;
                 }
+                let inside = self.set(&component);
                 let header = self.entries(&inside, &component).first().copied().unwrap_or(component[0]);
                 headers[header] = true;
                 work.push(component);

@@ -178,20 +178,21 @@ impl Emitter<'_> {
         if !inline {
             self.flush(&mut state);
         }
-        // What a block of this region needs that control does not reach after all. Behind a storing edge nobody
+        // What a block of this region needs that control does not reach after all. Behind an edge that stores nobody
         // keeps in locals what is in memory by then.
         let start = self.cx.region.blocks[target].start;
         let is_entry = self.is_entry(from);
-        let storing = !is_entry && self.cx.flow.storing.contains(&(source, target));
         let dirty = if is_entry { 0 } else { self.cx.flow.dirty_out[source] };
-        let mut set = if storing { dirty } else { dirty & self.cx.flow.live_in[target] };
+        let stored = if is_entry { None } else { self.cx.flow.stored.get(&(source, target)).copied() };
+        let mut set = stored.unwrap_or(dirty & self.cx.flow.live_in[target]) & !state.clean;
         if !is_entry && self.leaves_page(source, start) {
             self.expect_page(start, |emitter| emitter.exit(start, set, &state, false));
         }
-        if storing {
-            self.store(dirty, state.words);
+        if stored.is_some() {
+            self.store(set, state.words);
             set = 0;
         }
+        state.clean = 0;
         if !inline {
             self.agree(self.cx.flow.live_in[target], self.cx.words.at_start[target], &mut state);
         }
@@ -242,9 +243,18 @@ impl Emitter<'_> {
         match self.inside(from, address) {
             Some(edge) => self.edge(from, edge, state),
             None => {
-                let set = self.cx.flow.dirty_out[self.cx.block_of[from]];
+                let set = self.cx.flow.dirty_out[self.cx.block_of[from]] & !state.clean;
                 self.exit(address, set, &state, false);
             }
+        }
+    }
+
+    /// What [`Self::go`] stores, whatever comes of it.
+    fn stored(&self, from: usize, address: u64) -> Set {
+        let (flow, block_of) = (self.cx.flow, self.cx.block_of);
+        match self.inside(from, address) {
+            Some(edge) => flow.stored.get(&(block_of[from], block_of[edge.label])).copied().unwrap_or(0),
+            None => flow.dirty_out[block_of[from]],
         }
     }
 
@@ -344,6 +354,8 @@ impl Emitter<'_> {
                 if !(straight(self, taken) && straight(self, fall)) {
                     self.flush(&mut state);
                 }
+                state.clean = self.stored(node, taken) & self.stored(node, fall);
+                self.store(state.clean, state.words);
                 self.condition(last, state.words);
                 self.if_();
                 self.go(node, taken, state.clone());
