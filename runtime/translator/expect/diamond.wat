@@ -27,6 +27,9 @@
               i64.const 2
               i64.sub
               local.set 4
+              local.get 0
+              local.get 27
+              i64.store offset=88
               br 1 (;@4;)
             else
               local.get 27
@@ -37,6 +40,9 @@
               i64.const 3
               i64.sub
               local.set 4
+              local.get 0
+              local.get 27
+              i64.store offset=88
               br 1 (;@4;)
             end
           end
@@ -58,9 +64,6 @@
         local.get 0
         local.get 26
         i64.store offset=80
-        local.get 0
-        local.get 27
-        i64.store offset=88
         local.get 0
         local.get 12
         i64.store offset=512

@@ -81,6 +81,17 @@
                 i32.const 0
                 br 3 (;@3;)
               else
+                local.get 0
+                local.get 26
+                i64.store offset=80
+                local.get 0
+                local.get 30
+                i64.extend_i32_s
+                i64.store offset=88
+                local.get 0
+                local.get 31
+                i64.extend_i32_s
+                i64.store offset=104
                 local.get 25
                 i64.const -2
                 i64.and
@@ -94,17 +105,6 @@
             end
             unreachable
           end
-          local.get 0
-          local.get 26
-          i64.store offset=80
-          local.get 0
-          local.get 30
-          i64.extend_i32_s
-          i64.store offset=88
-          local.get 0
-          local.get 31
-          i64.extend_i32_s
-          i64.store offset=104
           local.get 0
           local.get 12
           i64.store offset=512

@@ -44,6 +44,10 @@
                 i64.const 1
                 i64.sub
                 local.set 4
+                local.get 0
+                local.get 28
+                i64.extend_i32_s
+                i64.store offset=80
                 local.get 28
                 i64.extend_i32_s
                 local.set 26
@@ -112,6 +116,12 @@
                       i32.const 8192
                       br 5 (;@4;)
                     else
+                      local.get 0
+                      local.get 26
+                      i64.store offset=80
+                      local.get 0
+                      local.get 27
+                      i64.store offset=88
                       local.get 25
                       i64.const -2
                       i64.and
@@ -127,12 +137,6 @@
               end
               unreachable
             end
-            local.get 0
-            local.get 26
-            i64.store offset=80
-            local.get 0
-            local.get 27
-            i64.store offset=88
             local.get 0
             local.get 12
             i64.store offset=512

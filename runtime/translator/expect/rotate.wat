@@ -48,6 +48,10 @@
                 i64.const 1
                 i64.sub
                 local.set 4
+                local.get 0
+                local.get 30
+                i64.extend_i32_s
+                i64.store offset=80
                 br 0 (;@6;)
               end
               loop ;; label = @6
@@ -84,6 +88,22 @@
                   i32.const 8192
                   br 3 (;@4;)
                 else
+                  local.get 0
+                  local.get 30
+                  i64.extend_i32_s
+                  i64.store offset=80
+                  local.get 0
+                  local.get 31
+                  i64.extend_i32_s
+                  i64.store offset=88
+                  local.get 0
+                  local.get 32
+                  i64.extend_i32_s
+                  i64.store offset=104
+                  local.get 0
+                  local.get 33
+                  i64.extend_i32_s
+                  i64.store offset=112
                   local.get 25
                   i64.const -2
                   i64.and
@@ -97,22 +117,6 @@
               end
               unreachable
             end
-            local.get 0
-            local.get 30
-            i64.extend_i32_s
-            i64.store offset=80
-            local.get 0
-            local.get 31
-            i64.extend_i32_s
-            i64.store offset=88
-            local.get 0
-            local.get 32
-            i64.extend_i32_s
-            i64.store offset=104
-            local.get 0
-            local.get 33
-            i64.extend_i32_s
-            i64.store offset=112
             local.get 0
             local.get 12
             i64.store offset=512

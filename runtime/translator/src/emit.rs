@@ -112,6 +112,10 @@ pub(crate) struct State {
     /// Instructions executed and not yet taken off `left`.
     pub(crate) pending: u32,
     pub(crate) facts: Vec<Fact>,
+    /// Host addresses of facts that are taken up again further on, where ways from here meet.
+    pub(crate) held: Vec<u32>,
+    /// Registers whose value the block has loaded, and which it only stores again.
+    pub(crate) copied: Set,
     /// Registers that are in their i32 locals; the others are in their i64 locals.
     pub(crate) words: Set,
     /// Registers that were stored since the block wrote them last.
@@ -208,6 +212,10 @@ pub(crate) struct Emitter<'a> {
     hosts: u32,
     /// Numbers of nodes as labels of dispatch nodes.
     pub(crate) numbers: BTreeMap<usize, u32>,
+    /// What is known at the end of each node, for those that it dominates.
+    pub(crate) at_end: Vec<State>,
+    /// Bytes that the function touches off the stack pointer, if one look can serve all.
+    pub(crate) frame: Option<(i64, i64, bool)>,
 }
 
 /// The finished body, as the code section wants it, without its length.
@@ -278,6 +286,8 @@ impl<'a> Emitter<'a> {
             hosts_from: next,
             hosts: 0,
             numbers: labels(&cx),
+            at_end: vec![State::default(); nodes],
+            frame: crate::mem::frame(cx.region),
         }
     }
 
@@ -531,7 +541,8 @@ impl<'a> Emitter<'a> {
     /// An i32 local for a host address that no fact uses.
     pub(crate) fn free_host(&mut self, state: &State) -> u32 {
         let mut number = 0;
-        while state.facts.iter().any(|fact| fact.host == self.hosts_from + number) {
+        let used = |host: u32| state.held.contains(&host) || state.facts.iter().any(|fact| fact.host == host);
+        while used(self.hosts_from + number) {
             number += 1;
         }
         self.hosts = self.hosts.max(number + 1);

@@ -73,6 +73,8 @@ pub(crate) fn writes(insn: &Insn) -> Set {
 /// The results, by block of the region.
 #[derive(Debug)]
 pub(crate) struct Flow {
+    /// Written in a block.
+    pub(crate) written: Vec<Set>,
     /// Dirty at the start of a block.
     pub(crate) dirty_in: Vec<Set>,
     /// Dirty at its end.
@@ -120,7 +122,7 @@ impl Flow {
             by_edge.fold(if leaves[block] { dirty_out[block] } else { 0 }, |all, set| all | set)
         };
         let (live_in, live_out) = backward(blocks, successors, &ends);
-        Flow { dirty_in, dirty_out, live_in, live_out, stored }
+        Flow { written, dirty_in, dirty_out, live_in, live_out, stored }
     }
 }
 

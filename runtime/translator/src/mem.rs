@@ -8,7 +8,11 @@
 //! the loop's values on the stack.
 //!
 //! An access of its own asks for one page and a natural alignment, which compiled code keeps: on RISC-V hardware
-//! a misaligned access may be a trap. What is misaligned is the interpreter's.
+//! a misaligned access may be a trap. What is misaligned is the interpreter's. Copying is an exception, since libraries
+//! copy by words whatever the alignment, if they are told that it is not slow.
+//!
+//! What was found holds as long as the register does, also where ways meet that all come from there. Stack frames
+//! are looked at as a whole.
 //!
 //! The pair bits of the table (R2, W2) are not used: they refuse everything in the
 //! last page of an area, which for many programs is all of their stack or heap.
@@ -17,15 +21,17 @@ use friscy_formats::aot::PAGE;
 use friscy_runtime::hart::isa::{Format, Instr, field};
 use friscy_runtime::mm::perm;
 
-use crate::cfg::Insn;
+use crate::cfg::{Insn, Region};
 use crate::emit::{Emitter, Fact, State, at, local};
-use crate::flow::{Set, writes, x};
+use crate::flow::{Set, reads, writes, x};
 use crate::words;
 
 /// Longest stretch that one check covers: it never touches a third page, and rarely a second.
 const STRETCH_MAX: i64 = 512;
 /// Most facts kept: each is a live value.
 const FACTS_MAX: usize = 6;
+/// The stack pointer's register.
+const SP: usize = 2;
 
 /// Bytes and offset of an access.
 fn extent(insn: &Insn) -> (i64, i64, bool) {
@@ -55,6 +61,10 @@ pub(crate) fn access(emitter: &mut Emitter<'_>, insn: &Insn, rest: &[Insn], set:
         Some(fact) => *fact,
         None => check(emitter, rest, set, state),
     };
+    let written = x(field::rd(insn.raw));
+    if insn.row.format == Format::Load {
+        state.copied = if copies(rest) { state.copied | written } else { state.copied & !written };
+    }
     let offset = (imm - fact.low) as u64;
     let memory = at(offset, 0);
     emitter.op().local_get(fact.host);
@@ -137,9 +147,35 @@ fn stretch(rest: &[Insn]) -> (i64, i64, bool) {
     (low, high, write)
 }
 
+/// What a function touches off the stack pointer, whichever way it takes: a frame lies on the stack as a whole.
+pub(crate) fn frame(region: &Region) -> Option<(i64, i64, bool)> {
+    let insns = region.blocks.iter().flat_map(|block| &block.insns);
+    let extents = insns.filter(|insn| is_access(insn) && field::rs1(insn.raw) == SP).map(|insn| {
+        let (imm, size, store) = extent(insn);
+        (imm, imm + size, store)
+    });
+    let whole = extents.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2 | b.2));
+    whole.filter(|(low, high, _)| high - low <= STRETCH_MAX)
+}
+
+/// The value that the first of these instructions loads is only stored again, as it is.
+fn copies(rest: &[Insn]) -> bool {
+    let [load, then @ ..] = rest else { return false };
+    let rd = x(field::rd(load.raw));
+    let user = then.iter().find(|insn| (reads(insn) | writes(insn)) & rd != 0);
+    load.row.format == Format::Load
+        && user.is_some_and(|insn| {
+            let (_, size, store) = extent(insn);
+            store && is_access(insn) && x(field::rs1(insn.raw)) != rd && size == extent(load).1
+        })
+}
+
 fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) -> Fact {
     let base = field::rs1(rest[0].raw);
-    let (low, high, write) = stretch(rest);
+    let (low, high, write) = match emitter.frame {
+        Some(frame) if base == SP => frame,
+        _ => stretch(rest),
+    };
     emitter.uses.memory = true;
     state.facts.retain(|fact| fact.reg != base);
     if state.facts.len() >= FACTS_MAX {
@@ -153,7 +189,9 @@ fn check(emitter: &mut Emitter<'_>, rest: &[Insn], set: Set, state: &mut State) 
         emitter.op().i64_const(low).i64_add();
     }
     let (_, size, _) = extent(&rest[0]);
-    push_refused(emitter, address, host, bit, high - low, high - low == size);
+    let copied = rest[0].row.format == Format::Store && state.copied & x(field::rs2(rest[0].raw)) != 0;
+    let alone = high - low == size && !copied && !copies(rest);
+    push_refused(emitter, address, host, bit, high - low, alone);
     emitter.exit_if(rest[0].at, set, state);
     emitter.op().local_get(host).local_get(local::BASE).i32_add().local_set(host);
     let fact = Fact { reg: base, host, low, high, write };

@@ -30,6 +30,8 @@ pub(crate) struct Layout {
     pub(crate) merges: Vec<Vec<usize>>,
     pub(crate) is_merge: Vec<bool>,
     pub(crate) is_loop: Vec<bool>,
+    /// Reachable nodes that go to each.
+    pub(crate) predecessors: Vec<Vec<usize>>,
 }
 
 impl Graph {
@@ -243,7 +245,7 @@ impl Graph {
                 merges[dominator[node]].push(node);
             }
         }
-        Layout { order, merges, is_merge, is_loop }
+        Layout { order, merges, is_merge, is_loop, predecessors }
     }
 
     fn post_order(&self) -> Vec<usize> {

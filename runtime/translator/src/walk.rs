@@ -5,20 +5,21 @@ use friscy_runtime::hart::isa::field;
 use wasm_encoder::BlockType;
 
 use crate::cfg::End;
-use crate::emit::{Emitter, PENDING_MAX, State, at, local};
-use crate::flow::Set;
+use crate::emit::{Emitter, Fact, PENDING_MAX, State, at, local};
+use crate::flow::{Set, x};
 use crate::structure::Edge;
 use crate::words::Cut;
 
 impl Emitter<'_> {
     pub(crate) fn tree(&mut self, node: usize, mut state: State) {
         let merges = &self.cx.layout.merges[node];
+        state.copied = 0;
         if self.cx.layout.is_loop[node] {
             self.flush(&mut state);
             self.op().loop_(BlockType::Empty);
             self.open += 1;
             self.loop_at[node] = self.open;
-            let state = self.at_start(node);
+            let state = State { held: state.held, ..self.at_start(node) };
             self.within(node, merges, state);
             self.end();
         } else {
@@ -31,8 +32,34 @@ impl Emitter<'_> {
         self.block_at[last] = self.open(BlockType::Empty);
         self.within(node, rest, state);
         self.end();
-        let state = self.at_start(last);
+        let mut state = self.at_start(last);
+        state.held.clone_from(&self.at_end[node].held);
+        state.facts = self.kept(node, last);
         self.tree(last, state);
+    }
+
+    /// Facts at the end of a node that still hold where ways from it meet.
+    fn kept(&self, node: usize, merge: usize) -> Vec<Fact> {
+        let mut facts = self.at_end[node].facts.clone();
+        if facts.is_empty() {
+            return facts;
+        }
+        let predecessors = &self.cx.layout.predecessors;
+        let mut between = vec![false; predecessors.len()];
+        let mut work = vec![merge];
+        let mut written = 0;
+        while let Some(at) = work.pop() {
+            for &from in predecessors[at].iter().filter(|&&from| from != node) {
+                if !std::mem::replace(&mut between[from], true) {
+                    if !self.cx.graph.is_dispatch(from) {
+                        written |= self.cx.flow.written[self.cx.block_of[from]];
+                    }
+                    work.push(from);
+                }
+            }
+        }
+        facts.retain(|fact| written & x(fact.reg) == 0);
+        facts
     }
 
     /// What is known where ways meet.
@@ -312,6 +339,11 @@ impl Emitter<'_> {
         let block = &self.cx.region.blocks[number];
         let dirty = self.cx.flow.dirty_out[number];
         let last = block.insns.last();
+        self.at_end[node] = state.clone();
+        for &merge in &self.cx.layout.merges[node] {
+            state.held.extend(self.kept(node, merge).iter().map(|fact| fact.host));
+        }
+        self.at_end[node].held.clone_from(&state.held);
         match (block.end, last) {
             (End::Fall(to), _) => self.go(node, to, state),
             (End::Switch, _) => self.switch(node),
