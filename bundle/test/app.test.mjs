@@ -3,14 +3,13 @@
 // command under node:wasi and wasmtime.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { launch, shows } from "./browser.mjs";
 import { work } from "./fake.mjs";
 import { serve } from "./site.mjs";
-import { bundle, frozenApp, missing, pack, pipedApp } from "./snap.mjs";
+import { bundle, frozenApp, missing, pack, pipedApp, runToEnd } from "./snap.mjs";
 
 const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
 /** @type {import("playwright-core").Browser} */
@@ -93,8 +92,8 @@ const commands = Object.entries({
 
 for (const [name, node] of nodes) {
   test(`in ${name}: input, output, exit code`, { skip: missing || (!node && "not installed") }, () => {
-    const outcome = spawnSync(String(node), [path("../node/friscy-node.mjs"), piped], { input: script, encoding: "utf8" });
-    assert.deepEqual([outcome.stdout, outcome.stderr, outcome.status], [printed, "", 9]);
+    const { stdout, stderr, status } = runToEnd(String(node), [path("../node/friscy-node.mjs"), piped], { input: script });
+    assert.deepEqual([stdout, stderr, status], [printed, "", 9]);
   });
 }
 
@@ -102,11 +101,7 @@ for (const [name, command] of commands) {
   test(`under ${name}: input, arguments, environment, exit code`, { skip: missing || (!command && "not installed") }, () => {
     const [program, ...first] = /** @type {string[]} */ (command);
     const run = (/** @type {string[]} */ args, /** @type {string} */ input) =>
-      spawnSync(program, [...first, piped, ...args], {
-        input,
-        encoding: "utf8",
-        env: { ...process.env, GUEST: "from outside" },
-      });
+      runToEnd(program, [...first, piped, ...args], { input, env: { ...process.env, GUEST: "from outside" } });
     const plain = run([], script);
     assert.deepEqual([plain.stdout, plain.status], [printed, 9], plain.stderr);
     const other = run(["-c", 'echo "$GUEST" $1; exit 3', "sh", "argument"], "");
@@ -123,8 +118,8 @@ const openers = [
 for (const [name, opener] of openers) {
   test(`what was written before the freeze is repeated under ${name}`, { skip: missing || (!opener && "not installed") }, () => {
     const [program, ...first] = /** @type {string[]} */ (opener);
-    const outcome = spawnSync(program, [...first, frozen], { input: "after\n", encoding: "utf8", maxBuffer: 1 << 24 });
-    assert.equal(outcome.stdout === `${written}ready\nafter\n`, true, `${outcome.stdout.length} characters`);
-    assert.deepEqual([outcome.stderr, outcome.status], ["begun\n", 8]);
+    const { stdout, stderr, status } = runToEnd(program, [...first, frozen], { input: "after\n" });
+    assert.equal(stdout === `${written}ready\nafter\n`, true, `${stdout.length} characters`);
+    assert.deepEqual([stderr, status], ["begun\n", 8]);
   });
 }

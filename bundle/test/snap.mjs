@@ -2,7 +2,7 @@
 // The real command and the real app: what `friscy-snap` packs of the demo, laid
 // out by `friscy-snap bundle`.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -24,6 +24,18 @@ function built(name) {
   const [file] = files.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   if (!file) throw new Error(`no ${name} below ${builds}: cargo build --release`);
   return file;
+}
+
+/**
+ * Runs a program to its end, once more if it has not come to it in three minutes: newer Nodes may wait for a thread of
+ * their own for ever when they exit (https://github.com/nodejs/node/issues/54918).
+ * @param {string} program @param {string[]} args @param {{ input: string, env?: NodeJS.ProcessEnv }} options
+ */
+export function runToEnd(program, args, options) {
+  const limits = /** @type {const} */ ({ maxBuffer: 1 << 24, timeout: 180_000, killSignal: "SIGKILL" });
+  const once = () => spawnSync(program, args, { ...options, ...limits, encoding: "utf8" });
+  const first = once();
+  return first.error ? once() : first;
 }
 
 const demoImage = () => built("demo.tar");

@@ -3,7 +3,6 @@
 // counted and not timed. Native hosts are tests/tests/translated.rs's.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -13,7 +12,7 @@ import { Translator } from "../web/translator.js";
 import { launch, shows } from "./browser.mjs";
 import { work } from "./fake.mjs";
 import { serve } from "./site.mjs";
-import { bundle, missing, pack, translator } from "./snap.mjs";
+import { bundle, missing, pack, runToEnd, translator } from "./snap.mjs";
 
 const marks = pathToFileURL(fileURLToPath(new URL("marks.mjs", import.meta.url))).href;
 const piped = `${work}unforeseen-piped.wasm`;
@@ -29,10 +28,10 @@ let printed = "";
 
 /** @param {string} node @param {string} host @param {string} input */
 function run(node, host, input) {
-  const outcome = spawnSync(node, ["--import", marks, host, piped], { input, encoding: "utf8" });
-  const translated = Number(outcome.stderr.match(/^translated (\d+)$/m)?.[1]);
-  assert.equal(outcome.status, 0, outcome.stderr);
-  return { printed: outcome.stdout, translated };
+  const { stdout, stderr, status } = runToEnd(node, ["--import", marks, host, piped], { input });
+  const translated = Number(stderr.match(/^translated (\d+)$/m)?.[1]);
+  assert.equal(status, 0, stderr);
+  return { printed: stdout, translated };
 }
 
 before(async () => {
