@@ -29,6 +29,9 @@ use crate::mm::{Access, PAGE, perm};
 /// Instructions in a run, at most: less than `hot::SLACK`, and fits `Op::before`.
 const RUN_MAX: usize = 240;
 
+/// In an index: no indirect jump has gone there yet, as far as anyone has seen.
+const PASSED: u16 = 1 << 15;
+
 /// Room for so many ops in a new page.
 const OPS_FIRST: usize = 64;
 
@@ -42,7 +45,7 @@ const NO_TARGET: Target = Target { pc: 1, origin: 0, slot: 0, index: 0, longest:
 pub(super) struct Page {
     /// Op 0 is never executed, so that 0 can mean "none" in the index.
     ops: Vec<Op>,
-    /// Op of the instruction at each halfword, or 0.
+    /// Op of the instruction at each halfword, or 0; and [`PASSED`].
     index: [u16; (PAGE / 2) as usize],
     /// Its last instruction ends in the next page.
     straddles: bool,
@@ -181,7 +184,7 @@ impl CodeCache {
         &self.pages
     }
 
-    /// Decode the run at `pc`, if that is not done; control came there from elsewhere.
+    /// Decode the run at `pc`, if that is not done; control came there from elsewhere, which is remembered.
     pub(super) fn decode(&mut self, pc: u64, ram: Ram, library: &Library) -> Result<(), Exit> {
         self.decode_run(pc, ram, library, true)
     }
@@ -206,6 +209,7 @@ impl CodeCache {
         let before = page.ops.len();
         page.decode(pc, ram, &mut self.scratch);
         if entered {
+            page.index[halfword(pc)] &= !PASSED;
             page.heat.enter((pc % PAGE) as u16);
         }
         self.ops += page.ops.len() - before;
@@ -358,7 +362,14 @@ impl Page {
     /// Op of the instruction at this address, 0 for none.
     #[inline(always)]
     pub(super) fn index(&self, pc: u64) -> u16 {
-        self.index[halfword(pc)]
+        self.index[halfword(pc)] & !PASSED
+    }
+
+    /// The same where an indirect jump goes: 0 also if [`CodeCache::decode`] is to hear of the first one.
+    #[inline(always)]
+    pub(super) fn index_of_target(&self, pc: u64) -> u16 {
+        let index = self.index[halfword(pc)];
+        if index < PASSED { index } else { 0 }
     }
 
     #[inline(always)]
@@ -366,7 +377,7 @@ impl Page {
         &self.ops
     }
 
-    /// Add an op. At most a few for each halfword are ever added, so 16 bits number them.
+    /// Add an op. At most a few for each halfword are ever added, so 15 bits number them.
     fn push(&mut self, op: Op) -> u16 {
         self.ops.push(op);
         (self.ops.len() - 1) as u16
@@ -390,7 +401,7 @@ impl Page {
             op.before = before;
             before += 1;
             let index = self.push(op);
-            self.index[usize::from(source.at / 2)] = entry.unwrap_or(index);
+            self.index[usize::from(source.at / 2)] = entry.unwrap_or(index) | PASSED;
             if let Some(target) = source.target() {
                 transfers.push((index, target, before));
             } else if matches!(op.code, Code::Jr | Code::Jalr) {
@@ -403,7 +414,7 @@ impl Page {
                 let mut op = Op::new(Code::Step, at, 2);
                 op.before = before;
                 let index = self.push(op);
-                self.index[usize::from(at / 2)] = index;
+                self.index[usize::from(at / 2)] = index | PASSED;
                 starts.push(at);
             }
             Rest::Continue(at) => {
@@ -475,6 +486,7 @@ impl Page {
                     self.ops[usize::from(index)].set_link(stub, delta);
                 }
                 known => {
+                    let known = known & !PASSED;
                     let before = i16::from(self.ops[usize::from(known)].before);
                     self.ops[usize::from(index)].set_link(known, delta - before);
                 }

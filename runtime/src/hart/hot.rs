@@ -64,13 +64,15 @@ pub(super) fn run(
     let Registers { x, f, pc: pc_out, fcsr, .. } = regs;
     let mut pc = *pc_out;
     let mut left = *left_out;
+    // An indirect jump goes to pc.
+    let mut jumped = false;
     let leave = 'leave: loop {
         // Enter at pc.
         if pc / PAGE >= pages.len() as u64 {
             break Leave::Decode;
         }
         let Some(page) = &pages[(pc / PAGE) as usize] else { break Leave::Decode };
-        let index = page.index(pc);
+        let index = if std::mem::take(&mut jumped) { page.index_of_target(pc) } else { page.index(pc) };
         if index == 0 {
             break Leave::Decode;
         }
@@ -200,12 +202,14 @@ pub(super) fn run(
                 Code::Jr => {
                     left -= op.delta();
                     pc = addr!(op) & !1;
+                    jumped = true;
                     break;
                 }
                 Code::Jalr => {
                     left -= op.delta();
                     pc = addr!(op) & !1;
                     x[op.rd as usize] = base.wrapping_add(op.at() + u64::from(op.len()));
+                    jumped = true;
                     break;
                 }
                 Code::Beq => branch!(op, x[a] == x[b]),

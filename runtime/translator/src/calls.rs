@@ -211,7 +211,10 @@ impl Emitter<'_> {
         let step_type = self.cx.step_type;
         let found = local::EXIT;
         let word = |offset| at(offset, 2);
-        // Most are calls by pointer or by a PLT entry, and their targets remembered.
+        // Most are calls by pointer or by a PLT entry, and their targets remembered; or parts of a large function that
+        // go on in each other.
+        self.op().loop_(BlockType::Empty);
+        self.open += 1;
         self.op().local_get(local::REGS).i64_load(at(regs::PC, 3)).local_tee(local::T[0]);
         self.push_remembered(found);
         self.op()
@@ -241,8 +244,8 @@ impl Emitter<'_> {
             .i32_load(word(target::SLOT))
             .call_indirect(0, step_type + 1);
         self.return_to_root();
-        self.op().local_get(local::LEFT).i64_const(0).i64_lt_s();
-        self.if_();
+        let again = 1;
+        self.op().local_get(local::LEFT).i64_const(0).i64_ge_s().br_if(again);
         self.op().local_get(local::LEFT).return_();
         self.end();
         self.end();

@@ -277,15 +277,21 @@ pub(crate) fn regions(profile: &Profile, code: &Code, supported: &dyn Fn(&Insn) 
     regions
 }
 
-/// Pieces of at most [`BLOCKS_MAX`] blocks and [`INSNS_MAX`] instructions, close together.
+/// At most [`BLOCKS_MAX`] blocks and [`INSNS_MAX`] instructions, close together, are one region; of more, there are
+/// pieces of half the size: control leaves them all the time anyway, and two small ones are optimised in less time
+/// than a large one.
 fn split(blocks: Vec<Block>, regions: &mut Vec<Region>) {
+    let whole = blocks.len() <= BLOCKS_MAX
+        && blocks.iter().map(|block| block.insns.len()).sum::<usize>() <= INSNS_MAX;
+    let (blocks_max, insns_max) =
+        if whole { (BLOCKS_MAX, INSNS_MAX) } else { (BLOCKS_MAX / 2, INSNS_MAX / 2) };
     let mut piece: Vec<Block> = Vec::new();
     let mut insns = 0;
     for block in blocks {
         let far = piece
             .first()
             .is_some_and(|first| block.start / PAGE as u64 - first.start / PAGE as u64 >= SPAN_PAGES);
-        if piece.len() == BLOCKS_MAX || insns + block.insns.len() > INSNS_MAX && !piece.is_empty() || far {
+        if piece.len() == blocks_max || insns + block.insns.len() > insns_max && !piece.is_empty() || far {
             regions.push(Region { blocks: std::mem::take(&mut piece) });
             insns = 0;
         }

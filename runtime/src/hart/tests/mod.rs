@@ -3,6 +3,8 @@
 mod encodings;
 mod integer;
 
+use friscy_formats::aot::marked;
+
 use super::{CodeCache, Exit, Library, Registers, run, step};
 use crate::mm::{Access, PAGE, Window, perm};
 
@@ -71,6 +73,19 @@ fn a_loop_counts_every_instruction() {
     let mut board = Board::new(&program);
     assert_eq!(board.step_all(), Exit::Ecall);
     assert_eq!((board.regs.x[11], board.regs.instret), (500_500, 3001));
+}
+
+#[test]
+fn the_profile_has_indirect_jumps_to_what_was_decoded_before() {
+    // auipc t0, 0; addi t0, t0, 12; li a1, 2; 12: addi a1, a1, -1; beqz a1, 24; jr t0; 24: ecall
+    let program = [0x0000_0297, 0x00c2_8293, 0x0020_0593, 0xfff5_8593, 0x0005_8463, 0x0002_8067, 0x0000_0073];
+    let mut board = Board::new(&program);
+    let (window, library) = (board.window(), Library::new());
+    library.record();
+    assert_eq!(run(&mut board.regs, &mut board.code, &window, &library, &mut 1000), Exit::Ecall);
+    let profile = library.take_profile().unwrap_or_default();
+    let entered: Vec<u16> = (0..28).step_by(4).filter(|&at| marked(&profile.pages[0].entered, at)).collect();
+    assert_eq!((entered, board.regs.instret), (vec![0, 12], 8));
 }
 
 #[test]
