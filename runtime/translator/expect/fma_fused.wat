@@ -134,6 +134,15 @@
                   i32.const 0
                   br 4 (;@3;)
                 else
+                  local.get 0
+                  local.get 26
+                  i64.store offset=112
+                  local.get 0
+                  local.get 28
+                  f64.store offset=360
+                  local.get 0
+                  local.get 30
+                  f64.store offset=376
                   local.get 25
                   i64.const -2
                   i64.and
@@ -147,15 +156,6 @@
               end
               unreachable
             end
-            local.get 0
-            local.get 26
-            i64.store offset=112
-            local.get 0
-            local.get 28
-            f64.store offset=360
-            local.get 0
-            local.get 30
-            f64.store offset=376
             local.get 0
             local.get 12
             i64.store offset=512
