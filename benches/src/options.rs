@@ -1,6 +1,4 @@
-//! What all benches are asked in the same way:
-//!
-//!     [-r RUNS] [-b] [--node PATH] [--json FILE] [NAME...]
+//! What all benches are asked in the same way: `[-r RUNS] [-b] [--node PATH] [--json FILE] [NAME...]`.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

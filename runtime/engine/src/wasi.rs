@@ -17,9 +17,7 @@ pub(crate) const PIPE: Errno = 64;
 /// EAGAIN.
 pub(crate) const AGAIN: Errno = 6;
 
-/// Kinds of descriptor, of `fdstat.fs_filetype`.
-pub(crate) const CHARACTER_DEVICE: u8 = 2;
-/// A regular file is always ready, and not every poll_oneoff knows it.
+/// Kind of descriptor, of `fdstat.fs_filetype`: a regular file is always ready, and not every poll_oneoff knows it.
 pub(crate) const REGULAR_FILE: u8 = 4;
 
 const CLOCK_REALTIME: u32 = 0;
