@@ -19,6 +19,7 @@ const PIECE: usize = 16384;
 #[derive(Default)]
 pub struct WarmUp {
     requests: VecDeque<Vec<u8>>,
+    /// Requests for which there was a connection.
     asked: usize,
     client: Option<Client>,
     /// Why it does not go on.
@@ -66,14 +67,15 @@ impl WarmUp {
             return Step::Runs;
         }
         let Some(request) = self.requests.pop_front() else { return Step::Done };
-        self.asked += 1;
-        match Client::connect(names, port, request) {
-            Ok(client) => {
-                self.client.insert(client).transfer();
+        match connect(names, port) {
+            Ok(socket) => {
+                self.asked += 1;
+                self.client.insert(Client { socket, unsent: request, answered: false }).transfer();
                 Step::Runs
             }
             Err(_) => {
-                self.requests.clear();
+                // It stays the next one: without an answer there is no freeze.
+                self.requests.push_front(request);
                 self.trouble = Some("the connection was refused");
                 Step::Waits
             }
@@ -82,30 +84,31 @@ impl WarmUp {
 
     /// Which request holds everything up, and why.
     pub fn describe(&self) -> Option<String> {
-        self.trouble.map(|trouble| format!("request {} of --warm: {trouble}", self.asked))
+        let number = self.asked + usize::from(self.client.is_none());
+        self.trouble.map(|trouble| format!("request {number} of --warm: {trouble}"))
     }
 }
 
-impl Client {
-    /// Connect to whoever listens on `port` of the loopback interface, by IPv4 where that is possible.
-    /// ECONNREFUSED, EAGAIN (its backlog is full), EADDRINUSE.
-    fn connect(names: &Names, port: u16, request: Vec<u8>) -> Result<Client, Errno> {
-        let mut v6 = [0; 16];
-        v6[15] = 1;
-        for (family, to) in
-            [(AF_INET, Address::Inet([127, 0, 0, 1], port)), (AF_INET6, Address::Inet6(v6, port, 0))]
-        {
-            let Some(listener) = names.receiver(&to, SOL_TCP) else { continue };
-            // The connection is of the listener's family, whichever way it is reached.
-            let socket = Socket::with_owner(family, SOCK_STREAM, SOL_TCP, Credentials::default());
-            socket.set_local(names.bind_port(&to.with_port(0), &socket)?);
-            socket.aim(&to);
-            socket.connect_to(&listener)?;
-            return Ok(Client { socket, unsent: request, answered: false });
-        }
-        Err(Errno::ECONNREFUSED)
+/// Connect to whoever listens on `port` of the loopback interface, by IPv4 where that is possible.
+/// ECONNREFUSED, EAGAIN (its backlog is full), EADDRINUSE.
+fn connect(names: &Names, port: u16) -> Result<Rc<Socket>, Errno> {
+    let mut v6 = [0; 16];
+    v6[15] = 1;
+    for (family, to) in
+        [(AF_INET, Address::Inet([127, 0, 0, 1], port)), (AF_INET6, Address::Inet6(v6, port, 0))]
+    {
+        let Some(listener) = names.receiver(&to, SOL_TCP) else { continue };
+        // The connection is of the listener's family, whichever way it is reached.
+        let socket = Socket::with_owner(family, SOCK_STREAM, SOL_TCP, Credentials::default());
+        socket.set_local(names.bind_port(&to.with_port(0), &socket)?);
+        socket.aim(&to);
+        socket.connect_to(&listener)?;
+        return Ok(socket);
     }
+    Err(Errno::ECONNREFUSED)
+}
 
+impl Client {
     /// Send and receive what can be; whether there was anything.
     fn transfer(&mut self) -> bool {
         let sent = match self.unsent.is_empty() {

@@ -65,6 +65,8 @@ fn what_holds_it_up_is_named() {
     let mut warm_up = asking(&["hello"]);
     assert_eq!(warm_up.step(&names, PORT), Step::Waits);
     assert_eq!(warm_up.describe().as_deref(), Some("request 1 of --warm: the connection was refused"));
+    assert_eq!(warm_up.step(&names, PORT), Step::Waits, "a refused request is asked again, and no freeze");
+    assert_eq!(warm_up.describe().as_deref(), Some("request 1 of --warm: the connection was refused"));
 
     let service = listener(&names, AF_INET, Address::Inet([0; 4], PORT));
     let mut warm_up = asking(&["hello"]);
